@@ -1,0 +1,1 @@
+"""Agents that learn to talk: language models, experience, objectives, algorithms."""

@@ -1,0 +1,360 @@
+"""`Algorithm`: collect -> update, again and again. The one base class of all algorithms.
+
+It owns what every algorithm shares (the language model, the collector, counters, the start model's
+log-probs, bookkeeping); how a rollout becomes a better policy is the subclass's `update`.
+
+Shape legend: N episodes of a rollout, B of a micro-batch, S tokens, K action tokens, T turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Mapping, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from agents.algorithm_config import AlgorithmConfig
+from agents.engine.language_model import LanguageModel, TrainingConfig
+from agents.experience.collector import Collector
+from agents.experience.rollout import ActionTokens, Rollout, gather_actions
+from agents.experience.seeding import numpy_generator, torch_generator
+from agents.experience.summary import describe_rollout
+from agents.experience.tally import Tally
+from agents.hyperparameter import build_config
+from agents.objective.kl import adapt_coefficient
+from chat_envs.vector import ChatVectorEnv
+
+__all__ = ["Algorithm", "IterationReport"]
+
+ALGORITHM_FILE = "algorithm.json"
+
+
+@dataclass(frozen=True)
+class IterationReport:
+    """What one iteration did.
+
+    Attributes:
+        iteration: counter, from 0.
+        num_timesteps: turns played so far, this iteration's included.
+        metrics: what happened; a function of the seed alone, so two runs agree byte for byte.
+        timings: what it cost, in seconds and tokens a second; differs from run to run.
+        rollout: the episodes themselves.
+    """
+
+    iteration: int
+    num_timesteps: int
+    metrics: Mapping[str, float]
+    timings: Mapping[str, float]
+    rollout: Rollout
+
+
+Callback = Callable[[IterationReport], bool | None]
+
+
+class Algorithm(ABC):
+    """Base class: a language model, an environment, hyperparameters.
+
+    Args:
+        lm: the policy; it is changed in place.
+        env: the id of a chat environment, or a `ChatVectorEnv` with autoreset disabled.
+        config: all hyperparameters; or give them as keywords.
+        env_kwargs: keywords of the environment, where `env` is an id.
+        **hyperparameters: fields of the algorithm's config.
+
+    Raises:
+        TypeError: on an unknown hyperparameter, or both `config` and hyperparameters.
+        ValueError: on a hyperparameter out of range.
+    """
+
+    config_class: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
+    has_reference: ClassVar[bool] = (
+        True  # whether the start model is kept, to measure drift
+    )
+    has_end: ClassVar[bool] = False  # whether `is_finished` comes true by itself
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        env: str | ChatVectorEnv,
+        config: AlgorithmConfig | None = None,
+        *,
+        env_kwargs: Mapping[str, Any] | None = None,
+        **hyperparameters: Any,
+    ) -> None:
+        if config is not None and hyperparameters:
+            raise TypeError(
+                f"Give either config or hyperparameters, not both; got {sorted(hyperparameters)} "
+                "beside config."
+            )
+        self.config = config or build_config(self.config_class, hyperparameters)
+        if not isinstance(self.config, self.config_class):
+            raise TypeError(
+                f"{type(self).__name__} takes a {self.config_class.__name__}, got "
+                f"{type(self.config).__name__}."
+            )
+        self.lm = lm
+        self.collector = Collector(
+            lm,
+            env,
+            num_envs=min(self.config.num_envs, self.config.num_episodes),
+            group_size=self.config.group_size,
+            temperature=self.config.temperature,
+            max_reply_tokens=self.config.max_reply_tokens,
+            seed=self.config.seed,
+            env_kwargs=env_kwargs,
+        )
+        self.env = self.collector.env
+        self.iteration = 0
+        self.num_timesteps = 0
+        self.kl_coefficient = self.config.kl_coefficient
+        if self.has_reference:
+            lm.freeze_reference()
+        lm.configure_training(self.training_config())
+
+    def training_config(self) -> TrainingConfig:
+        """Return the optimizer's settings."""
+        return TrainingConfig(
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            max_grad_norm=self.config.max_grad_norm,
+        )
+
+    @abstractmethod
+    def update(self, rollout: Rollout) -> Tally:
+        """Improve the policy by one rollout; return what was measured on the way."""
+
+    def collect(self) -> Rollout:
+        """Return the episodes of the present iteration."""
+        rollout = self.collector.collect(self.config.num_episodes, self.iteration)
+        if self.config.has_shuffled_rewards:
+            rng = numpy_generator(self.config.seed, "shuffle", self.iteration)
+            rollout = rollout.with_shuffled_rewards(rng)
+        return rollout
+
+    def iterate(self) -> IterationReport:
+        """Collect once, update once, and report."""
+        began = time.perf_counter()
+        rollout = self.collect()
+        collected = time.perf_counter()
+        generation_seconds = self.collector.generation_seconds
+        tally = self.update(rollout)
+        updated = time.perf_counter()
+        tally.merge(describe_rollout(rollout))
+        tally.add_ratio("kl_coefficient", self.kl_coefficient, 1)
+        metrics = tally.result()
+        if self.config.kl_target is not None:
+            self.kl_coefficient = adapt_coefficient(
+                self.kl_coefficient, metrics["kl"], self.config.kl_target
+            )
+        num_tokens = metrics["reply_tokens"]
+        timings = {
+            "collect_seconds": collected - began,
+            "generate_seconds": generation_seconds,
+            "update_seconds": updated - collected,
+            "generated_tokens_per_second": num_tokens / max(generation_seconds, 1e-9),
+            "tokens_per_second": num_tokens / max(updated - began, 1e-9),
+        }
+        self.num_timesteps += int(rollout.num_turns.sum())
+        report = IterationReport(
+            self.iteration, self.num_timesteps, metrics, timings, rollout
+        )
+        self.iteration += 1
+        return report
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to learn, whatever `learn` is asked for."""
+        return False
+
+    def learn(
+        self,
+        total_timesteps: int | None = None,
+        callback: Callback | None = None,
+        progress_bar: bool = False,
+        *,
+        total_iterations: int | None = None,
+    ) -> Self:
+        """Iterate until a total is reached; return self.
+
+        Both totals count from the beginning of the run, so a resumed run goes on to the same end.
+
+        Args:
+            total_timesteps: turns; the last iteration is played whole. None for no such end.
+            callback: called with each report; returning False stops.
+            progress_bar: show progress and rate on the terminal.
+            total_iterations: iterations. None for no such end.
+
+        Raises:
+            ValueError: if nothing would ever end it.
+        """
+        if total_timesteps is None and total_iterations is None and not self.has_end:
+            raise ValueError("learn() needs total_timesteps or total_iterations.")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeRemainingColumn(), disable=not progress_bar
+        ) as progress:
+            bar = progress.add_task(
+                type(self).__name__, total=total_timesteps or total_iterations
+            )
+            while not (
+                self.is_finished
+                or (
+                    total_timesteps is not None
+                    and self.num_timesteps >= total_timesteps
+                )
+                or (total_iterations is not None and self.iteration >= total_iterations)
+            ):
+                report = self.iterate()
+                words = (
+                    f"{type(self).__name__} {report.iteration}: "
+                    f"return {report.metrics['return']:.3f}, "
+                    f"success {report.metrics['success']:.2f}, "
+                    f"{report.timings['tokens_per_second']:.0f} tokens/s"
+                )
+                done = self.iteration if total_timesteps is None else self.num_timesteps
+                progress.update(bar, completed=done, description=words)
+                if callback is not None and callback(report) is False:
+                    break
+        return self
+
+    def predict(
+        self, observation: Mapping[str, npt.NDArray[Any]], deterministic: bool = False
+    ) -> tuple[npt.NDArray[np.int64], None]:
+        """Return an action for an observation (or one for each of a batch), and None (no state).
+
+        Args:
+            observation: `input_ids` and `attention_mask`, each (C,) or (N, C).
+            deterministic: take the likeliest tokens instead of sampling.
+
+        Returns:
+            (R,) or (N, R) int64 ids, padded as the environment pads. Draws are a function of the
+            seed, the iteration and the contexts' lengths: the same call gives the same reply.
+        """
+        input_ids = np.atleast_2d(observation["input_ids"])
+        lengths = np.atleast_2d(observation["attention_mask"]).sum(1)
+        contexts = [
+            row[:length] for row, length in zip(input_ids, lengths, strict=True)
+        ]
+        sampling = dataclasses.replace(self.collector.sampling, is_greedy=deterministic)
+        generator = torch_generator(
+            self.config.seed,
+            "predict",
+            self.iteration,
+            *(int(length) for length in lengths),
+            device=self.lm.device,
+        )
+        with self.lm.decoder(len(contexts)) as decoder:
+            generation = decoder.generate(
+                contexts, range(len(contexts)), sampling, generator
+            )
+        actions = np.full(
+            (len(contexts), self.env.reply_length),
+            self.env.tokenizer.pad_id,
+            dtype=np.int64,
+        )
+        for row in range(len(contexts)):
+            reply = generation.reply(row)
+            actions[row, : len(reply)] = reply
+        return (actions if observation["input_ids"].ndim == 2 else actions[0]), None
+
+    def reference_log_probs(
+        self, rollout: Rollout, actions: ActionTokens
+    ) -> torch.Tensor:
+        """Return (N, K) log-probs of the agent's tokens under the start model."""
+        reference_NK = torch.zeros_like(actions.log_probs)
+        for rows in rollout.pack(np.arange(len(rollout)), self.config.token_budget):
+            some = actions.rows(rows)
+            batch = rollout.token_batch(rows, self.lm.device)
+            log_probs_BS = self.lm.reference_log_probs(
+                batch, temperature=self.config.temperature
+            )
+            reference_NK[torch.as_tensor(rows), : some.mask.shape[1]] = gather_actions(
+                log_probs_BS, some
+            )
+        return reference_NK
+
+    def state_dict(self) -> dict[str, int | float]:
+        """Return the counters, plain JSON: with the weights they are all of a run's state."""
+        return {
+            "iteration": self.iteration,
+            "num_timesteps": self.num_timesteps,
+            "kl_coefficient": self.kl_coefficient,
+        }
+
+    def load_state_dict(self, state: Mapping[str, int | float]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: if a counter is missing or unknown.
+        """
+        if set(state) != set(self.state_dict()):
+            raise ValueError(
+                f"The state must have exactly {sorted(self.state_dict())}, got {sorted(state)}."
+            )
+        self.iteration = int(state["iteration"])
+        self.num_timesteps = int(state["num_timesteps"])
+        self.kl_coefficient = float(state["kl_coefficient"])
+
+    def save(self, path: str | Path) -> None:
+        """Write model, training state, hyperparameters and counters to a directory."""
+        directory = Path(path)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.lm.save_pretrained(directory / "model")
+        self.lm.save(directory / "training")
+        record = {
+            "algorithm": type(self).__name__,
+            "config": dataclasses.asdict(self.config),
+            "state": self.state_dict(),
+        }
+        (directory / ALGORITHM_FILE).write_text(
+            json.dumps(record, indent=2, sort_keys=True)
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        lm: LanguageModel,
+        env: str | ChatVectorEnv,
+        *,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the algorithm that `save` wrote, ready to go on learning.
+
+        Args:
+            path: the directory.
+            lm: a model of the saved one's shape (`load_lm(path / "model", ...)` gives one); its
+                weights are replaced.
+            env: as for the constructor.
+            env_kwargs: as for the constructor.
+
+        Raises:
+            FileNotFoundError: if there is no such directory.
+            ValueError: if it holds another algorithm.
+        """
+        directory = Path(path)
+        record = json.loads((directory / ALGORITHM_FILE).read_text())
+        if record["algorithm"] != cls.__name__:
+            raise ValueError(
+                f"{directory} holds a {record['algorithm']}, not a {cls.__name__}: load it with "
+                f"{record['algorithm']}.load."
+            )
+        config = build_config(cls.config_class, record["config"])
+        algorithm = cls(lm, env, config, env_kwargs=env_kwargs)
+        lm.load(directory / "training")
+        algorithm.load_state_dict(record["state"])
+        return algorithm

@@ -1,0 +1,338 @@
+"""What every engine shares: generation, evaluation, the reference, saving.
+
+`LocalLM` and `HybridEngineLM` differ in how gradients become weights, and in nothing else.
+
+Shape legend: B sequences, S tokens of a sequence (right-padded), N action tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from agents.engine.decoder import CachedDecoder
+from agents.engine.evaluation import check_batch, evaluate, log_probs_of
+from agents.engine.language_model import Evaluation, TokenBatch, TrainingConfig
+from agents.engine.network import (
+    CausalNetwork,
+    disable_dropout,
+    num_input_ids,
+    output_layer,
+)
+from agents.engine.optimizer import adamw_state, build_adamw, load_adamw
+from agents.engine.probe import check_family, probe
+from agents.engine.state_file import (
+    load_module,
+    module_state,
+    read_record,
+    read_tensors,
+    write_record,
+    write_tensors,
+)
+from agents.engine.value_head import ValueHead
+
+__all__ = ["CausalLM", "VALUE_HEAD_FILE"]
+
+VALUE_HEAD_FILE = "value_head.safetensors"
+_FORMAT = 1  # of the directory that `save` writes
+
+
+class CausalLM(abc.ABC):
+    """A `LanguageModel` but for its optimizer.
+
+    Args:
+        module: any transformers causal language model; its dropout is turned off.
+        name: what errors and reports call it.
+        vocab_size: ids that may be produced; None allows every id of the output layer.
+        has_value_head: give it a critic, whose values start at 0.
+
+    Raises:
+        ValueError: the vocabulary does not fit, or the family cannot be decoded (see `probe`).
+    """
+
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        *,
+        name: str,
+        vocab_size: int | None = None,
+        has_value_head: bool = False,
+    ) -> None:
+        check_family(module)
+        self.name = name
+        self.module = module
+        disable_dropout(module)
+        self.device = next(module.parameters()).device
+        if vocab_size is None:
+            vocab_size = min(
+                output_layer(module).weight.shape[0], num_input_ids(module)
+            )
+        self.vocab_size = vocab_size
+        self.context_length = _context_length(module)
+        self.network = CausalNetwork(module, self.vocab_size)
+        if has_value_head:
+            width = self.network.hidden_width
+            self.network.value_head = ValueHead(width).to(self.device)
+        probe(self.network, self.context_length)
+        self.network.train()
+        self._reference: CausalNetwork | None = None
+        self._num_updates = 0
+        self._optimizer: torch.optim.AdamW | None = None
+        self._config: TrainingConfig | None = None
+        self._has_gradient = False
+
+    @contextmanager
+    def decoder(self, num_slots: int) -> Iterator[CachedDecoder]:
+        """Return a context manager: eval mode, and caches for `num_slots` dialogues."""
+        decoder = CachedDecoder(
+            self.network,
+            num_slots,
+            context_length=self.context_length,
+            version=self._weights_version,
+        )
+        was_training = self.network.training
+        self._set_mode(is_training=False)
+        try:
+            yield decoder
+        finally:
+            decoder.close()
+            self._set_mode(is_training=was_training)
+
+    def forbid(self, ids: Sequence[int]) -> None:
+        """Give these ids probability 0 in decoder and trainer alike."""
+        self.network.forbid(ids)
+        if self._reference is not None:
+            self._reference.forbid(ids)
+
+    def evaluate(self, batch: TokenBatch, *, temperature: float = 1.0) -> Evaluation:
+        """Return log-probs, entropy and values of `batch`, with gradients unless disabled.
+
+        Raises:
+            ValueError: rows longer than the model's context, an action mask past a row's length
+                or at its first token, or an action that the vocabulary mask forbids.
+        """
+        check_batch(batch, self.context_length, self.network)
+        return evaluate(self._trained_network(), batch, temperature)
+
+    def freeze_reference(self) -> None:
+        """Remember the weights of now as the reference model (a frozen copy)."""
+        self._reference = self._new_reference()
+        tensors = module_state(self.module)
+        load_module(self._reference.language_model, tensors, Path(self.name))
+
+    def reference_log_probs(
+        self, batch: TokenBatch, *, temperature: float = 1.0
+    ) -> torch.Tensor:
+        """Return (B, S) float32 log-probs under the reference, without gradient, 0 off the mask.
+
+        Raises:
+            RuntimeError: `freeze_reference` has not been called.
+        """
+        if self._reference is None:
+            raise RuntimeError(
+                "There is no reference yet: call freeze_reference() at the weights to stay near."
+            )
+        check_batch(batch, self.context_length, self.network)
+        with torch.no_grad():
+            return log_probs_of(self._reference, batch, temperature)
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back."""
+        self.module.save_pretrained(directory)
+        if self.network.value_head is not None:
+            tensors = module_state(self.network.value_head)
+            write_tensors(Path(directory) / VALUE_HEAD_FILE, tensors)
+
+    def load_value_head(self, path: Path) -> None:
+        """Take the critic's weights from a file that `save_pretrained` wrote."""
+        if self.network.value_head is None:
+            raise ValueError(
+                f"{self.name} has no value head; load it with has_value_head=True."
+            )
+        self._restore(self.network.value_head, path)
+
+    def save(self, directory: Path) -> None:
+        """Write all that training needs: weights, value head, reference, optimizer.
+
+        The files are the same whatever the engine, so another engine can go on from them.
+
+        Raises:
+            RuntimeError: `configure_training` has not been called.
+        """
+        optimizer, _ = self._ready()
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_tensors(directory / "model.safetensors", module_state(self.module))
+        if self.network.value_head is not None:
+            tensors = module_state(self.network.value_head)
+            write_tensors(directory / VALUE_HEAD_FILE, tensors)
+        if self._reference is not None:
+            tensors = module_state(self._reference.language_model)
+            write_tensors(directory / "reference.safetensors", tensors)
+        write_tensors(
+            directory / "optimizer.safetensors", adamw_state(optimizer, self.network)
+        )
+        record = {
+            "format": _FORMAT,
+            "has_value_head": self.network.value_head is not None,
+            "has_reference": self._reference is not None,
+            "num_updates": self._num_updates,
+            "learning_rates": [group["lr"] for group in optimizer.param_groups],
+        }
+        write_record(directory / "training.json", record)
+
+    def load(self, directory: Path) -> None:
+        """Restore what `save` wrote, bit for bit; configure_training must have been called.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged, or belongs to another model; the file is named.
+        """
+        optimizer, _ = self._ready()
+        directory = Path(directory)
+        path = directory / "training.json"
+        record = read_record(path)
+        if record.get("format") != _FORMAT:
+            raise ValueError(
+                f"{path} has format {record.get('format')}; this version reads {_FORMAT}."
+            )
+        has_value_head = self.network.value_head is not None
+        if record["has_value_head"] != has_value_head:
+            raise ValueError(
+                f"{path} was written with has_value_head={record['has_value_head']}, this model "
+                f"has has_value_head={has_value_head}; construct it like the one saved."
+            )
+        self._restore(self.module, directory / "model.safetensors")
+        if self.network.value_head is not None:
+            self._restore(self.network.value_head, directory / VALUE_HEAD_FILE)
+        self._reference = None
+        if record["has_reference"]:
+            self._reference = self._new_reference()
+            module = self._reference.language_model
+            self._restore(module, directory / "reference.safetensors")
+        load_adamw(optimizer, self.network, directory / "optimizer.safetensors")
+        rates = record["learning_rates"]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = float(rate)
+        self._num_updates = int(record["num_updates"])
+
+    def configure_training(self, config: TrainingConfig) -> None:
+        """Build optimizer state, before the first `backward`; calling again starts afresh.
+
+        Raises:
+            ValueError: the engine does not know some of `config.engine_options`.
+        """
+        optimizer = build_adamw(self.network, config)
+        self._attach(optimizer, config)
+        self._optimizer, self._config = optimizer, config
+        self._has_gradient = False
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Accumulate gradients of `loss` (already normalised by the caller: no rescaling here).
+
+        Raises:
+            RuntimeError: `configure_training` has not been called.
+        """
+        self._ready()
+        self._accumulate(loss)
+        self._has_gradient = True
+
+    def step(self) -> float:
+        """Clip, update the weights, clear the gradients; return the norm before clipping.
+
+        Raises:
+            RuntimeError: there is no gradient: `backward` was not called since the last step.
+            FloatingPointError: the gradient is not finite; the weights are left alone.
+        """
+        optimizer, config = self._ready()
+        if not self._has_gradient:
+            raise RuntimeError(
+                "step() without backward(): there is no gradient to apply."
+            )
+        self._has_gradient = False
+        try:
+            norm = self._apply(config.max_grad_norm)
+        finally:
+            optimizer.zero_grad(set_to_none=True)
+        self._num_updates += 1
+        return norm
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Change the step size from now on.
+
+        The value head follows unless `value_learning_rate` gave it a step size of its own.
+        """
+        optimizer, config = self._ready()
+        weights, critic = optimizer.param_groups
+        weights["lr"] = learning_rate
+        if config.value_learning_rate is None:
+            critic["lr"] = learning_rate
+
+    @abc.abstractmethod
+    def _attach(self, optimizer: torch.optim.AdamW, config: TrainingConfig) -> None:
+        """Get ready to train with `optimizer`, which holds the live parameters."""
+
+    @abc.abstractmethod
+    def _accumulate(self, loss: torch.Tensor) -> None:
+        """Add the gradients of `loss` to those of the parameters."""
+
+    @abc.abstractmethod
+    def _apply(self, max_grad_norm: float) -> float:
+        """Clip the gradients, update the weights; return the norm before clipping."""
+
+    def _ready(self) -> tuple[torch.optim.AdamW, TrainingConfig]:
+        if self._optimizer is None or self._config is None:
+            raise RuntimeError(
+                "There is no optimizer yet: call configure_training(TrainingConfig(...)) first."
+            )
+        return self._optimizer, self._config
+
+    def _trained_network(self) -> nn.Module:
+        """Return what must be called for a forward that will be trained through."""
+        return self.network
+
+    def _set_mode(self, *, is_training: bool) -> None:
+        self.network.train(is_training)
+
+    def _weights_version(self) -> Hashable:
+        """Return something that changes whenever a weight does: caches of other weights are stale.
+
+        Torch counts in-place writes of a tensor itself; the number of updates covers engines that
+        write through aliases, which that count misses.
+        """
+        writes = sum(parameter._version for parameter in self.module.parameters())
+        return self._num_updates, writes
+
+    def _restore(self, module: nn.Module, path: Path) -> None:
+        load_module(module, read_tensors(path), path)
+
+    def _new_reference(self) -> CausalNetwork:
+        """Return a frozen network of the same shape; its weights are still to be filled in."""
+        device = self.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            module = type(self.module)(copy.deepcopy(self.module.config))
+        nn.Module.to(module, device=device, dtype=next(self.module.parameters()).dtype)
+        disable_dropout(module)
+        reference = CausalNetwork(module, self.vocab_size)
+        reference.forbidden_V.copy_(self.network.forbidden_V)
+        reference.requires_grad_(False)
+        return reference.eval()
+
+
+def _context_length(module: PreTrainedModel) -> int:
+    config = module.config.get_text_config()
+    length = getattr(config, "max_position_embeddings", None)
+    if not isinstance(length, int) or not 1 < length < math.inf:
+        raise ValueError(
+            f"The config of {type(module).__name__} does not say how many positions it attends to "
+            f"(max_position_embeddings is {length!r}); set it before loading."
+        )
+    return length

@@ -1,0 +1,115 @@
+"""Log-probs, entropy and values of dialogues that are already written.
+
+Shape legend: B sequences, S tokens of a sequence (right-padded), N action tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from agents.engine.language_model import Evaluation, TokenBatch
+from agents.engine.network import CausalNetwork
+from agents.engine.sampling import scale_logits
+
+__all__ = ["check_batch", "entropy_of", "evaluate", "log_probs_of"]
+
+
+def check_batch(batch: TokenBatch, context_length: int, network: CausalNetwork) -> None:
+    """Refuse a batch whose log-probs would be meaningless.
+
+    Raises:
+        ValueError: says which row, which value and what was expected.
+    """
+    shape = tuple(batch.input_ids.shape)
+    if len(shape) != 2 or tuple(batch.action_mask.shape) != shape:
+        raise ValueError(
+            f"input_ids {shape} and action_mask {tuple(batch.action_mask.shape)} "
+            "must both be (B, S)."
+        )
+    if tuple(batch.lengths.shape) != shape[:1]:
+        raise ValueError(
+            f"lengths is {tuple(batch.lengths.shape)}, expected {shape[:1]}."
+        )
+    if shape[1] > context_length:
+        raise ValueError(
+            f"The batch is {shape[1]} tokens long, the model attends to {context_length}; "
+            "shorten the dialogues or take a model with a longer context."
+        )
+    place_S = torch.arange(shape[1], device=batch.input_ids.device)
+    outside = batch.action_mask & (place_S >= batch.lengths[:, None])
+    if outside.any() or batch.action_mask[:, :1].any():
+        raise ValueError(
+            "action_mask marks a row's first token, which nothing precedes, or tokens past its "
+            "length."
+        )
+    said = batch.input_ids[batch.action_mask]
+    is_known = (said >= 0) & (said < len(network.forbidden_V))
+    wrong = said[~is_known] if not is_known.all() else said[network.forbidden_V[said]]
+    if len(wrong):
+        raise ValueError(
+            f"The agent's tokens include {sorted(set(wrong.tolist()))[:5]}, which the model "
+            "cannot say (past its vocabulary, or forbidden): their log-prob would be -inf."
+        )
+
+
+def evaluate(network: nn.Module, batch: TokenBatch, temperature: float) -> Evaluation:
+    """Return what `network` says of `batch`; logits exist at the agent's tokens only.
+
+    Args:
+        network: a `CausalNetwork`, or an engine around one.
+        batch: passed `check_batch`.
+        temperature: divides the logits, above 0.
+    """
+    token_BN = batch.action_mask.nonzero(as_tuple=True)
+    logits_NV, values_BS = _action_logits(network, batch, temperature)
+    log_normaliser_N = logits_NV.logsumexp(dim=-1)
+    chosen_N = logits_NV.gather(-1, batch.input_ids[token_BN].unsqueeze(-1)).squeeze(-1)
+    entropy_N = entropy_of(logits_NV, log_normaliser_N)
+    place_S = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+    is_real_BS = place_S < batch.lengths[:, None]
+    return Evaluation(
+        log_probs=_scatter(chosen_N - log_normaliser_N, batch),
+        entropy=_scatter(entropy_N, batch),
+        values=values_BS.masked_fill(~is_real_BS, 0.0),
+    )
+
+
+def log_probs_of(
+    network: nn.Module, batch: TokenBatch, temperature: float
+) -> torch.Tensor:
+    """Return the (B, S) log-probs of `evaluate` alone."""
+    token_BN = batch.action_mask.nonzero(as_tuple=True)
+    logits_NV, _ = _action_logits(network, batch, temperature)
+    chosen_N = logits_NV.gather(-1, batch.input_ids[token_BN].unsqueeze(-1)).squeeze(-1)
+    return _scatter(chosen_N - logits_NV.logsumexp(dim=-1), batch)
+
+
+def entropy_of(logits_NV: torch.Tensor, log_normaliser_N: torch.Tensor) -> torch.Tensor:
+    """Return (N,) entropies in nats, `H = log Z - sum_v p_v l_v`; -inf logits count nothing.
+
+    >>> logits = torch.tensor([[0.0, 0.0, -torch.inf]])
+    >>> entropy_of(logits, logits.logsumexp(-1)).exp()
+    tensor([2.])
+    """
+    probs_NV = (logits_NV - log_normaliser_N.unsqueeze(-1)).exp()
+    # 0 * -inf is NaN, and so would be its gradient.
+    finite_NV = logits_NV.masked_fill(logits_NV == -torch.inf, 0.0)
+    return log_normaliser_N - (probs_NV * finite_NV).sum(dim=-1)
+
+
+def _action_logits(
+    network: nn.Module, batch: TokenBatch, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}.")
+    row_N, token_N = batch.action_mask.nonzero(as_tuple=True)
+    # Token s was drawn in the state that ends with token s - 1.
+    state_N = row_N * batch.input_ids.shape[1] + token_N - 1
+    logits_NV, values_BS = network(batch.input_ids, state_N)
+    return scale_logits(logits_NV, temperature), values_BS
+
+
+def _scatter(values_N: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
+    zeros_BS = torch.zeros(batch.input_ids.shape, device=values_N.device)
+    return zeros_BS.masked_scatter(batch.action_mask, values_N)

@@ -1,0 +1,210 @@
+"""`load_lm`: from a name to a language model. Nothing here runs code that came with weights."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Sized
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from agents.engine.causal_lm import VALUE_HEAD_FILE, CausalLM
+from agents.engine.local import LocalLM
+from agents.engine.smollm2 import smollm2_directory
+from agents.engine.tiny_model import TINY_SHAPES, build_tiny
+
+__all__ = ["ENGINES", "MODEL_NAMES", "load_lm"]
+
+ENGINES = ("auto", "local", "deepspeed")
+MODEL_NAMES = (*TINY_SHAPES, "smollm2-135m")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_lm(
+    name: str | Path,
+    *,
+    tokenizer: Sized | None = None,
+    vocab_size: int | None = None,
+    engine: str = "auto",
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    has_value_head: bool = False,
+    deepspeed_config: Mapping[str, Any] | None = None,
+) -> CausalLM:
+    """Return the language model called `name`.
+
+    Args:
+        name: "tiny" or "small" (random weights from `seed`), "smollm2-135m", a Hugging Face
+            directory, or a hub id where a network allows it.
+        tokenizer: anything with a length; the model may say its ids and no others.
+        vocab_size: the same as a number; not both.
+        engine: "local", "deepspeed", or "auto": DeepSpeed where it is installed beside a CUDA
+            device, else local.
+        seed: of random weights.
+        device: None takes CUDA where there is one, else the CPU.
+        dtype: of the weights.
+        has_value_head: give it a critic; its values start at 0 unless the directory has one.
+        deepspeed_config: merged with ours; only for engine "deepspeed".
+
+    Raises:
+        ValueError: unknown name or engine, no vocabulary, weights that are not safetensors.
+        FileNotFoundError: a directory that is not there.
+        ModuleNotFoundError: an optional package is missing; says what to install.
+
+    >>> lm = load_lm("tiny", vocab_size=300, seed=1, engine="local", device="cpu")
+    >>> lm.name, lm.vocab_size
+    ('tiny', 300)
+    """
+    name = str(name)
+    if tokenizer is not None and vocab_size is not None:
+        raise ValueError("Pass tokenizer= or vocab_size=, not both.")
+    if tokenizer is not None:
+        vocab_size = len(tokenizer)
+    build, options = _engine(engine, deepspeed_config)
+    module, directory = _load_module(name, vocab_size, seed, dtype)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    nn.Module.to(module, device=torch.device(device), dtype=dtype)
+    lm = build(
+        module,
+        name=name,
+        vocab_size=vocab_size,
+        has_value_head=has_value_head,
+        **options,
+    )
+    if has_value_head and directory and (directory / VALUE_HEAD_FILE).is_file():
+        lm.load_value_head(directory / VALUE_HEAD_FILE)
+    return lm
+
+
+def _engine(
+    engine: str, deepspeed_config: Mapping[str, Any] | None
+) -> tuple[type[CausalLM], dict[str, Any]]:
+    """Return the class that the name stands for, and what it takes beside the module."""
+    if engine not in ENGINES:
+        raise ValueError(
+            f"engine must be one of {ENGINES}, got {engine!r}{_nearest(engine, ENGINES)}."
+        )
+    has_deepspeed = importlib.util.find_spec("deepspeed") is not None
+    if engine == "auto":
+        engine = "deepspeed" if has_deepspeed and torch.cuda.is_available() else "local"
+    if engine == "local":
+        if deepspeed_config:
+            raise ValueError(
+                "deepspeed_config is given but the engine is 'local'; pass engine='deepspeed'."
+            )
+        return LocalLM, {}
+    if not has_deepspeed:
+        raise ModuleNotFoundError(
+            "engine='deepspeed' needs DeepSpeed: pip install 'chat-envs[deepspeed]'; "
+            "engine='local' does without."
+        )
+    # DeepSpeed would guess its device, and say so on standard output.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    os.environ.setdefault("DS_ACCELERATOR", device)
+    # By name: DeepSpeed is optional and takes seconds to import.
+    hybrid = importlib.import_module("agents.engine.hybrid")
+    return hybrid.HybridEngineLM, {"deepspeed_config": deepspeed_config}
+
+
+def _load_module(
+    name: str, vocab_size: int | None, seed: int, dtype: torch.dtype
+) -> tuple[PreTrainedModel, Path | None]:
+    """Return the module on the CPU, and the directory it came from if it did."""
+    if name in TINY_SHAPES:
+        if vocab_size is None:
+            raise ValueError(
+                f"{name!r} has no vocabulary of its own: pass tokenizer= or vocab_size=."
+            )
+        return build_tiny(name, vocab_size=vocab_size, seed=seed), None
+    if name == "smollm2-135m":
+        directory = smollm2_directory()
+        return _read(directory, dtype), directory
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        _check_weights(directory)
+        return _read(directory, dtype), directory
+    if _HUB_ID.fullmatch(name):
+        return _read_hub(name, dtype), None
+    if "/" in name or "\\" in name:
+        raise FileNotFoundError(f"There is no directory {name}.")
+    raise ValueError(
+        f"Unknown language model {name!r}{_nearest(name, MODEL_NAMES)}. Known are "
+        f"{', '.join(MODEL_NAMES)}, a Hugging Face directory, or a hub id 'owner/model'."
+    )
+
+
+def _check_weights(directory: Path) -> None:
+    if not (directory / "config.json").is_file():
+        raise ValueError(
+            f"{directory} is no Hugging Face model directory: it has no config.json."
+        )
+    if not any(directory.glob("*.safetensors")):
+        pickles = sorted(p.name for p in directory.glob("*.bin"))
+        found = f"only {', '.join(pickles)}" if pickles else "no weights at all"
+        raise ValueError(
+            f"{directory} has {found}; weights are read from safetensors alone, since a pickle "
+            "can run code. Convert it once, where you trust it: "
+            "AutoModelForCausalLM.from_pretrained(dir).save_pretrained(new_dir)."
+        )
+
+
+def _read(source: Path | str, dtype: torch.dtype) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]), _quiet():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=isinstance(source, Path),
+            output_loading_info=True,
+        )
+    module: PreTrainedModel
+    module, report = loaded
+    incomplete = sorted(report["missing_keys"]) + sorted(
+        map(str, report["mismatched_keys"])
+    )
+    if incomplete:
+        # transformers would fill them at random and go on.
+        raise ValueError(
+            f"The weights of {source} lack {incomplete[:3]}; the directory is damaged."
+        )
+    return module
+
+
+def _read_hub(name: str, dtype: torch.dtype) -> PreTrainedModel:
+    try:
+        return _read(name, dtype)
+    except OSError as error:
+        raise OSError(
+            f"{name!r} is neither a directory here nor reachable as a hub id ({error}). Nothing "
+            "is downloaded at run time without a network: pass the path of a local Hugging Face "
+            f"directory, or one of {', '.join(MODEL_NAMES)}."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bar over a second of reading off the terminal."""
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""What was lived through: episodes as records, and the collector that makes them."""

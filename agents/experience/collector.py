@@ -1,0 +1,140 @@
+"""The collector: a language model plays whole episodes, reproducibly."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Mapping, Sequence
+
+from agents.engine.language_model import Decoder, LanguageModel, Sampling
+from agents.experience.dialogue import Reply, make_env, play
+from agents.experience.rollout import Rollout
+from agents.experience.seeding import episode_seed, torch_generator
+from chat_envs.vector import ChatVectorEnv
+
+__all__ = ["Collector"]
+
+
+class Collector:
+    """Plays whole episodes with a language model; every draw is a function of (seed, iteration).
+
+    Args:
+        lm: generates on its training weights.
+        env: the id of a chat environment, or a `ChatVectorEnv` with autoreset disabled.
+        num_envs: dialogues at a time.
+        group_size: episodes that share one environment seed.
+        temperature: of sampling.
+        max_reply_tokens: None takes the environment's reply length.
+        seed: with the iteration, source of all randomness.
+        env_kwargs: keywords of the environment.
+
+    Raises:
+        ValueError: if the environment's contexts or vocabulary do not fit the model.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        env: str | ChatVectorEnv,
+        *,
+        num_envs: int = 32,
+        group_size: int = 1,
+        temperature: float = 1.0,
+        max_reply_tokens: int | None = None,
+        seed: int = 0,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.lm = lm
+        self.env = make_env(env, num_envs, **(env_kwargs or {}))
+        self.group_size = group_size
+        self.seed = seed
+        self.generation_seconds = (
+            0.0  # of the last `collect`; a measurement, never an input
+        )
+        if self.env.context_length > lm.context_length:
+            raise ValueError(
+                f"The environment's contexts reach {self.env.context_length} tokens, the model "
+                f"{lm.name!r} attends to {lm.context_length}: lower context_length."
+            )
+        if len(self.env.tokenizer) != lm.vocab_size:
+            raise ValueError(
+                f"The environment's tokenizer {self.env.tokenizer.name!r} has "
+                f"{len(self.env.tokenizer)} entries, the model {lm.name!r} {lm.vocab_size}: give "
+                "the environment the model's tokenizer."
+            )
+        limit = self.env.reply_length
+        if max_reply_tokens is not None and not 1 <= max_reply_tokens <= limit:
+            raise ValueError(
+                f"max_reply_tokens must lie in [1, {limit}] (the environment's reply_length), got "
+                f"{max_reply_tokens}."
+            )
+        self.sampling = Sampling(
+            max_new_tokens=limit if max_reply_tokens is None else max_reply_tokens,
+            stop_ids=self.env.template.stop_ids,
+            temperature=temperature,
+        )
+        # The environment drops a control id that ends nothing; the model must not produce it.
+        lm.forbid(sorted(self.env.tokenizer.control_ids - self.env.template.stop_ids))
+
+    def collect(
+        self,
+        num_episodes: int,
+        iteration: int,
+        *,
+        sampling: Sampling | None = None,
+        group_size: int | None = None,
+    ) -> Rollout:
+        """Return `num_episodes` whole episodes, group by group.
+
+        Args:
+            num_episodes: a multiple of the group size.
+            iteration: counter from which seeds and draws are derived.
+            sampling: None takes the collector's.
+            group_size: None takes the collector's; group g has the same seed whatever its size.
+
+        Raises:
+            ValueError: if the episodes do not fill their groups.
+        """
+        size = self.group_size if group_size is None else group_size
+        if num_episodes < 1 or size < 1 or num_episodes % size:
+            raise ValueError(
+                f"num_episodes must be a positive multiple of group_size={size}, got "
+                f"{num_episodes}."
+            )
+        groups = [number // size for number in range(num_episodes)]
+        seeds = [episode_seed(self.seed, iteration, group) for group in groups]
+        return self.play(
+            seeds, groups, iteration, self.sampling if sampling is None else sampling
+        )
+
+    def play(
+        self,
+        seeds: Sequence[int],
+        groups: Sequence[int],
+        iteration: int,
+        sampling: Sampling,
+    ) -> Rollout:
+        """Return one episode for each of the given seeds."""
+        generator = torch_generator(
+            self.seed, "sampling", iteration, device=self.lm.device
+        )
+        self.generation_seconds = 0.0
+
+        def reply(places: Sequence[int]) -> list[Reply]:
+            contexts = self.env.contexts()
+            began = time.perf_counter()
+            generation = decoder.generate(
+                [contexts[i].ids for i in places], places, sampling, generator
+            )
+            self.generation_seconds += time.perf_counter() - began
+            return [
+                Reply(
+                    generation.reply(row),
+                    generation.log_probs[row, : generation.lengths[row]],
+                    not generation.finished[row],
+                )
+                for row in range(len(places))
+            ]
+
+        decoder: Decoder
+        with self.lm.decoder(self.env.num_envs) as decoder:
+            return Rollout(play(self.env, seeds, groups, reply))

@@ -1,0 +1,232 @@
+"""How much better than expected: returns, baselines, generalised advantages, normalisation.
+
+Two clocks run here. The discount acts once a *turn* and is 1 inside a reply; the trace parameter of
+generalised advantage estimation acts once a *token*. Only the agent's own tokens are on the token
+axis, so what the user said is skipped by construction.
+
+Shape legend: B episodes, T turns, K action tokens of an episode (compacted: the agent's only).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+__all__ = [
+    "Baseline",
+    "Credit",
+    "Moments",
+    "discounted_returns",
+    "generalized_advantages",
+    "known_returns",
+    "moments",
+    "subtract_baseline",
+    "whiten",
+]
+
+Baseline = Literal["none", "batch_mean", "leave_one_out", "greedy"]
+Credit = Literal["episode", "turn"]
+
+
+def discounted_returns(rewards_BT: torch.Tensor, discount: float) -> torch.Tensor:
+    """Return (B, T) returns: [b, t] = sum over u >= t of discount**(u - t) * rewards[b, u].
+
+    Args:
+        rewards_BT: reward of each turn; 0 after an episode's last turn.
+        discount: a turn, in [0, 1].
+
+    >>> discounted_returns(torch.tensor([[1.0, 0.0, 4.0]]), 0.5).tolist()
+    [[2.0, 2.0, 4.0]]
+    """
+    returns_BT = torch.zeros_like(rewards_BT)
+    following_B = torch.zeros_like(rewards_BT[:, 0])
+    for t in reversed(range(rewards_BT.shape[1])):
+        following_B = rewards_BT[:, t] + discount * following_B
+        returns_BT[:, t] = following_B
+    return returns_BT
+
+
+def known_returns(valid_BT: torch.Tensor) -> torch.Tensor:
+    """Return (B, T) bool: whether the return of a turn sums known rewards only.
+
+    A reward that could not be computed is not 0, so every return that would include it is unknown.
+
+    Args:
+        valid_BT: bool, whether the reward of a turn is known; True after an episode's last turn.
+
+    >>> known_returns(torch.tensor([[True, False, True]])).tolist()
+    [[False, False, True]]
+    """
+    return valid_BT.flip(1).to(torch.int64).cumprod(1).flip(1).bool()
+
+
+def subtract_baseline(
+    returns_BT: torch.Tensor,
+    known_BT: torch.Tensor,
+    group_B: torch.Tensor,
+    *,
+    baseline: Baseline,
+    greedy_returns_BT: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (B, T) advantages and (B, T) bool, whether each of them is known.
+
+    Each column is treated by itself: episodes are compared at the same turn.
+
+    - `none`: REINFORCE as it is (Williams 1992).
+    - `batch_mean`: minus the mean over the batch, the episode itself included.
+    - `leave_one_out`: minus the mean of the *other* episodes of its group, unbiased
+      (Kool et al. 2019; Ahmadian et al. 2024, RLOO).
+    - `greedy`: minus the return of the greedy reply on the same seed (ReMax, Li et al. 2023).
+
+    Args:
+        returns_BT: return of each turn.
+        known_BT: bool, whether it is known; unknown ones enter no baseline.
+        group_B: int64, the group of each episode.
+        baseline: which one.
+        greedy_returns_BT: for `greedy`: the greedy episode's return; NaN where unknown.
+
+    Raises:
+        ValueError: on an unknown baseline, or `greedy` without its returns.
+
+    >>> returns, group = torch.tensor([[1.0], [3.0], [8.0]]), torch.zeros(3, dtype=torch.int64)
+    >>> known = torch.ones(3, 1, dtype=torch.bool)
+    >>> subtract_baseline(returns, known, group, baseline="leave_one_out")[0].tolist()
+    [[-4.5], [-1.5], [6.0]]
+    """
+    zeros_BT = torch.zeros_like(returns_BT)
+    clean_BT = torch.where(known_BT, returns_BT, zeros_BT)
+    if baseline == "none":
+        return clean_BT, known_BT
+    if baseline == "batch_mean":
+        count_1T = known_BT.sum(0, keepdim=True)
+        mean_1T = clean_BT.sum(0, keepdim=True) / count_1T.clamp(min=1)
+        return torch.where(known_BT, returns_BT - mean_1T, zeros_BT), known_BT
+    if baseline == "leave_one_out":
+        same_BB = (group_B[:, None] == group_B[None, :]).to(returns_BT.dtype)
+        same_BB.fill_diagonal_(0.0)
+        count_BT = same_BB @ known_BT.to(returns_BT.dtype)
+        mean_BT = (same_BB @ clean_BT) / count_BT.clamp(min=1)
+        has_BT = known_BT & (
+            count_BT > 0
+        )  # alone in its group: there is nothing to compare with
+        return torch.where(has_BT, returns_BT - mean_BT, zeros_BT), has_BT
+    if baseline == "greedy":
+        if greedy_returns_BT is None:
+            raise ValueError(
+                "baseline='greedy' needs greedy_returns_BT: play each group's seed greedily too."
+            )
+        has_BT = known_BT & ~greedy_returns_BT.isnan()
+        return torch.where(has_BT, returns_BT - greedy_returns_BT, zeros_BT), has_BT
+    raise ValueError(
+        f"Unknown baseline {baseline!r}; choose one of {', '.join(get_args(Baseline))}."
+    )
+
+
+def generalized_advantages(
+    rewards_BK: torch.Tensor,
+    values_BK: torch.Tensor,
+    valid_BK: torch.Tensor,
+    is_turn_end_BK: torch.Tensor,
+    lengths_B: torch.Tensor,
+    bootstrap_B: torch.Tensor,
+    *,
+    discount: float,
+    trace: float,
+) -> torch.Tensor:
+    """Return (B, K) advantages of the agent's tokens (GAE, Schulman et al. 2016, equation 16).
+
+    delta_k = r_k + g_k V_{k+1} - V_k and A_k = delta_k + g_k * trace * A_{k+1}, where g_k is
+    `discount` on the last token of a turn and 1 inside a reply. V_{k+1} is the value of the context
+    in which the agent's next token was chosen, so the user's tokens between two replies are stepped
+    over. After the last token V is `bootstrap_B` and A is 0.
+
+    A turn whose reward is unknown is a wall: its tokens get 0, and the turn before it bootstraps
+    with the value of the context in which the walled turn began.
+
+    Args:
+        rewards_BK: reward that arrives with each token (a turn's reward on its last token).
+        values_BK: value of the context in which each token was chosen.
+        valid_BK: bool, False on tokens of a turn without a known reward.
+        is_turn_end_BK: bool, True on the last token of each turn.
+        lengths_B: int64, action tokens of each episode.
+        bootstrap_B: value of the final context: 0 for a terminated episode, the critic's for a
+            truncated one.
+        discount: a turn, in [0, 1].
+        trace: lambda a token, in [0, 1].
+
+    >>> one = torch.ones(1, 2)
+    >>> generalized_advantages(
+    ...     torch.tensor([[0.0, 1.0]]), 0.5 * one, one.bool(), torch.tensor([[False, True]]),
+    ...     torch.tensor([2]), torch.zeros(1), discount=1.0, trace=0.5,
+    ... ).tolist()
+    [[0.25, 0.5]]
+    """
+    num_tokens = rewards_BK.shape[1]
+    advantages_BK = torch.zeros_like(values_BK)
+    factor_BK = torch.ones_like(values_BK).masked_fill(is_turn_end_BK, discount)
+    next_value_B = bootstrap_B.to(values_BK.dtype)
+    next_advantage_B = torch.zeros_like(next_value_B)
+    for k in reversed(range(num_tokens)):
+        is_real_B = k < lengths_B
+        is_valid_B = is_real_B & valid_BK[:, k]
+        factor_B = factor_BK[:, k]
+        delta_B = rewards_BK[:, k] + factor_B * next_value_B - values_BK[:, k]
+        advantage_B = delta_B + factor_B * trace * next_advantage_B
+        advantage_B = torch.where(
+            is_valid_B, advantage_B, torch.zeros_like(advantage_B)
+        )
+        advantages_BK[:, k] = advantage_B
+        next_advantage_B = (
+            advantage_B  # 0 past the end and at a wall, as the recursion wants
+        )
+        next_value_B = torch.where(is_real_B, values_BK[:, k], next_value_B)
+    return advantages_BK
+
+
+class Moments(NamedTuple):
+    """Sums that add up over micro-batches and over processes.
+
+    Attributes:
+        number: of elements.
+        total: their sum.
+        squares: the sum of their squares.
+    """
+
+    number: torch.Tensor
+    total: torch.Tensor
+    squares: torch.Tensor
+
+
+def moments(values: torch.Tensor, mask: torch.Tensor) -> Moments:
+    """Return the float64 sums of `values` where `mask` is True (add them to make them global)."""
+    chosen = torch.where(mask, values, torch.zeros_like(values)).double()
+    return Moments(mask.sum().double(), chosen.sum(), chosen.square().sum())
+
+
+def whiten(
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    statistics: Moments | None = None,
+    *,
+    epsilon: float = 1e-8,
+) -> torch.Tensor:
+    """Return `values` shifted and scaled to mean 0 and variance 1 over the masked elements.
+
+    Args:
+        values: any shape.
+        mask: bool, same shape; elements off it become 0.
+        statistics: the sums over *everything* that is optimised together; None sums this tensor,
+            which is right only where it holds the whole batch.
+        epsilon: added to the standard deviation, so that equal values become 0.
+
+    >>> whiten(torch.tensor([1.0, 3.0, 9.0]), torch.tensor([True, True, False])).tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    number, total, squares = (
+        statistics if statistics is not None else moments(values, mask)
+    )
+    mean = total / number.clamp(min=1)
+    deviation = (squares / number.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+    whitened = (values.double() - mean) / (deviation + epsilon)
+    return torch.where(mask, whitened, torch.zeros_like(whitened)).to(values.dtype)

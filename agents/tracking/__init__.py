@@ -1,0 +1,28 @@
+"""The record of a run: its directory, its lock, its logs."""
+
+from agents.tracking.line_log import LineLog, plain_json, read_lines
+from agents.tracking.lock import RunError, hold_lock
+from agents.tracking.machinery import machinery
+from agents.tracking.run_directory import (
+    LOGS,
+    RunDirectory,
+    check_run_name,
+    differences,
+    find_run,
+    replace_json,
+)
+
+__all__ = [
+    "LOGS",
+    "LineLog",
+    "RunDirectory",
+    "RunError",
+    "check_run_name",
+    "differences",
+    "find_run",
+    "hold_lock",
+    "machinery",
+    "plain_json",
+    "read_lines",
+    "replace_json",
+]

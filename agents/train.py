@@ -1,0 +1,319 @@
+"""`train`: a run from its config to its last evaluation, on the disk, resumable at any moment.
+
+    warm start -> (evaluation of the start) -> learning, with checkpoints -> evaluation
+
+All randomness of an update is a function of (seed, iteration): a checkpoint is weights, optimizer
+and counters, and a run that was killed goes on to the same numbers, bit for bit on one machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.algorithm import Algorithm, IterationReport
+from agents.checkpoint import (
+    Checkpoint,
+    DamagedFileError,
+    newest_checkpoint,
+    read_json,
+    save_checkpoint,
+)
+from agents.engine.causal_lm import CausalLM
+from agents.engine.language_model import TrainingConfig
+from agents.evaluation import EvaluationResult, evaluate, success_gain
+from agents.experience.dialogue import make_env
+from agents.hyperparameter import build_config
+from agents.observer import Observer
+from agents.tracking import LOGS, RunDirectory, check_run_name
+from agents.train_config import AGENTS, TrainConfig
+from agents.transcript import describe_episode, notable_episodes
+from agents.warm_start import build_lm, starting_lm
+from chat_envs.registration import find
+
+__all__ = ["RUNS", "RunScores", "TrainResult", "load_run", "prepare", "score", "train"]
+
+RUNS = Path("runs")
+_GROWING = ("total_timesteps",)  # a run may be continued past its end, not cut short
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """The same episodes played by one model twice: sampled at temperature 1, and greedily."""
+
+    sampled: EvaluationResult
+    greedy: EvaluationResult
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {"sampled": self.sampled.as_dict(), "greedy": self.greedy.as_dict()}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` leaves behind.
+
+    Attributes:
+        directory: of the run.
+        lm: the trained model.
+        num_iterations: updates made since the beginning of the run.
+        num_timesteps: turns played since then.
+        before: scores of the start model, if the config asks for them.
+        after: scores of the trained model, unless the config asks for no evaluation.
+        remarks: what the user should know: files skipped, machinery that differs.
+    """
+
+    directory: Path
+    lm: CausalLM
+    num_iterations: int
+    num_timesteps: int
+    before: RunScores | None
+    after: RunScores | None
+    remarks: tuple[str, ...]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    lm: CausalLM | None = None,
+    root: Path = RUNS,
+    is_resuming: bool = False,
+    is_replacing: bool = False,
+    observer: Observer | None = None,
+    at: Callable[[str], None] = lambda point: None,
+) -> TrainResult:
+    """Carry out a run, or what is left of it.
+
+    Args:
+        config: the run.
+        lm: what `prepare(config)` returned; None calls it.
+        root: directory of runs; this one's is `root / config.run_name`.
+        is_resuming: go on from the newest whole checkpoint; `total_timesteps` may have grown.
+        is_replacing: remove the run of that name first.
+        observer: told how it goes.
+        at: told of every step of every save (see `save_checkpoint`).
+
+    Raises:
+        RunError: the run directory is in use, or holds another run.
+        DamagedFileError: a file of the run that nothing can replace is damaged.
+    """
+    observer = observer or Observer()
+    path = root / check_run_name(config.run_name)
+    lm = lm or prepare(config)  # before anything is written
+    with RunDirectory(
+        path,
+        config.as_dict(),
+        is_resuming=is_resuming,
+        is_replacing=is_replacing,
+        growing=_GROWING,
+    ) as run:
+        checkpoint, skipped = newest_checkpoint(run.checkpoints)
+        remarks = [
+            *run.remarks,
+            *(f"Skipped a checkpoint: {reason}" for reason in skipped),
+        ]
+        if is_resuming and checkpoint is not None:
+            remarks.append(f"Resuming from {checkpoint.directory}.")
+        for remark in remarks:
+            observer.remark(remark)
+        has_before = config.has_start_evaluation and config.num_eval_episodes > 0
+        needs_start = checkpoint is None or has_before
+        if needs_start:
+            lm = starting_lm(config, lm, observer)
+        before = score(lm, config, "start model", observer) if has_before else None
+        algorithm = AGENTS[config.agent](
+            lm, config.env, config.agent_config(), env_kwargs=config.full_env_kwargs()
+        )
+        _restore(algorithm, run, checkpoint)
+        _learn(algorithm, run, config, observer, at)
+        after = (
+            score(lm, config, "trained model", observer)
+            if config.num_eval_episodes
+            else None
+        )
+        if after is not None:
+            run.write("evaluation.json", _describe(before, after))
+        return TrainResult(
+            path,
+            lm,
+            algorithm.iteration,
+            algorithm.num_timesteps,
+            before,
+            after,
+            tuple(remarks),
+        )
+
+
+def prepare(config: TrainConfig) -> CausalLM:
+    """Return the model of a run as it comes, once its environment has been made too.
+
+    Whatever is wrong with a config that its fields alone do not show is raised here.
+
+    Raises:
+        ValueError, TypeError: the model or the environment cannot be made like that.
+        OSError: a file of the model is not there.
+    """
+    kwargs = config.full_env_kwargs()
+    _check_keywords(find(config.env).load(), kwargs)
+    make_env(config.env, 1, **kwargs).close()
+    return build_lm(config)
+
+
+def _check_keywords(env_class: type, kwargs: Mapping[str, Any]) -> None:
+    """Raise a TypeError that names the nearest keyword where one is unknown."""
+    known = {
+        name
+        for base in env_class.__mro__
+        if "__init__" in vars(base)
+        for name, parameter in inspect.signature(
+            vars(base)["__init__"]
+        ).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD and name != "self"
+    }
+    for name in kwargs:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {sorted(known)}."
+            raise TypeError(f"{env_class.__name__} has no keyword {name!r}. {hint}")
+
+
+def score(
+    lm: CausalLM, config: TrainConfig, whose: str, observer: Observer | None = None
+) -> RunScores:
+    """Return how a model fares on the config's held-out goals, on the seeds of the anchors."""
+    observer = observer or Observer()
+    observer.begin(
+        f"evaluation of the {whose}", 2 * config.num_eval_episodes, "episodes"
+    )
+    results = []
+    for is_greedy in (False, True):
+        result = evaluate(
+            lm,
+            config.env,
+            num_episodes=config.num_eval_episodes,
+            split=config.eval_split,
+            is_greedy=is_greedy,
+            env_kwargs=config.full_env_kwargs(),
+        )
+        results.append(result)
+        share = result.success_interval().mean
+        words = f"{'greedy' if is_greedy else 'sampled'} success {share:.2f}"
+        observer.advance(len(results) * config.num_eval_episodes, words)
+    observer.end()
+    return RunScores(*results)
+
+
+def load_run(
+    path: Path, *, engine: str = "auto"
+) -> tuple[TrainConfig, CausalLM, Checkpoint]:
+    """Return the config of a run and its model as of the newest whole checkpoint.
+
+    Args:
+        path: directory of the run.
+        engine: runs the model; it may be another than the one that trained it.
+
+    Raises:
+        DamagedFileError: there is no whole checkpoint; the message says why not.
+    """
+    stored = read_json(path / "config.json")
+    values = dict(stored.get("config", {})) | {
+        "run": path.name,
+        "engine": engine,
+        "zero": 0,
+    }
+    config = build_config(TrainConfig, values)
+    checkpoint, skipped = newest_checkpoint(path / "checkpoints")
+    if checkpoint is None:
+        reason = " ".join(skipped) or "None was written yet."
+        raise DamagedFileError(f"{path} has no whole checkpoint. {reason}")
+    lm = build_lm(config)
+    lm.configure_training(TrainingConfig())
+    lm.load(checkpoint.directory)
+    return config, lm, checkpoint
+
+
+def _restore(
+    algorithm: Algorithm, run: RunDirectory, checkpoint: Checkpoint | None
+) -> None:
+    """Put algorithm, model and logs where they were when the checkpoint was written."""
+    if checkpoint is None:
+        run.open_logs(None)
+        return
+    state = checkpoint.state
+    if not {"algorithm", "logs"} <= state.keys() or set(state["logs"]) != set(LOGS):
+        raise DamagedFileError(
+            f"{checkpoint.directory}/state.json has {sorted(state)}; it is not of a run."
+        )
+    algorithm.lm.load(checkpoint.directory)
+    algorithm.load_state_dict(state["algorithm"])
+    run.open_logs(state["logs"], algorithm.num_timesteps)
+
+
+def _learn(
+    algorithm: Algorithm,
+    run: RunDirectory,
+    config: TrainConfig,
+    observer: Observer,
+    at: Callable[[str], None],
+) -> None:
+    """Iterate to the end, writing logs and checkpoints."""
+    saved = algorithm.iteration
+
+    def save() -> None:
+        nonlocal saved
+        # The logs go first: a checkpoint never knows of a line that is not on the disk.
+        state = {"logs": run.marks(), "algorithm": algorithm.state_dict()}
+        at("logs synced")
+        save_checkpoint(
+            run.checkpoints,
+            algorithm.iteration,
+            algorithm.lm.save,
+            state,
+            num_kept=config.num_checkpoints,
+            at=at,
+        )
+        saved = algorithm.iteration
+
+    def callback(report: IterationReport) -> None:
+        _log(run, report, config.num_transcripts)
+        metrics, speed = report.metrics, report.timings["tokens_per_second"]
+        words = (
+            f"return {metrics['return']:.2f}, success {metrics['success']:.2f}, "
+            f"{speed:.0f} tokens/s"
+        )
+        observer.advance(report.num_timesteps, words)
+        if algorithm.iteration % config.checkpoint_every == 0:
+            save()
+
+    observer.begin(config.agent, config.total_timesteps, "turns")
+    algorithm.learn(config.total_timesteps, callback)
+    if saved != algorithm.iteration:
+        save()
+    observer.end()
+
+
+def _log(run: RunDirectory, report: IterationReport, num_transcripts: int) -> None:
+    place = {"iteration": report.iteration, "num_timesteps": report.num_timesteps}
+    run.log("metrics.jsonl", place | dict(report.metrics))
+    run.log("timing.jsonl", place | dict(report.timings))
+    for episode in notable_episodes(report.rollout, num_transcripts):
+        run.log("transcripts.jsonl", place | describe_episode(episode))
+    run.log_scalars(report.metrics, report.num_timesteps)
+    times = {f"time/{name}": value for name, value in report.timings.items()}
+    run.log_scalars(times, report.num_timesteps)
+
+
+def _describe(before: RunScores | None, after: RunScores) -> Mapping[str, Any]:
+    """Return what `evaluation.json` holds."""
+    if before is None:
+        return {"after": after.as_dict()}
+    gain = success_gain(before.sampled, after.sampled)
+    return {
+        "before": before.as_dict(),
+        "after": after.as_dict(),
+        "gain": gain.as_dict(),
+    }

@@ -1,0 +1,143 @@
+"""The warm start: a small model imitates a script until it can hold the conversation.
+
+Its result is kept in the user's cache under a hash of all that determines it, as a checkpoint of
+the same kind as a run's: checksums, no pickle. The model that starts a run is always read back from
+there, so a run is the same whether the cache was warm or cold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agents.algorithm import IterationReport
+from agents.checkpoint import checksum, newest_checkpoint, save_checkpoint
+from agents.engine.causal_lm import CausalLM
+from agents.engine.language_model import TrainingConfig
+from agents.engine.loading import load_lm
+from agents.observer import Observer
+from agents.sft import SFT, SFTConfig
+from agents.tracking import hold_lock, machinery
+from agents.train_config import TrainConfig
+from chat_envs import anchors
+from chat_envs.cache import cache_directory
+from chat_envs.tokenizer import load_tokenizer
+
+__all__ = ["build_lm", "starting_lm"]
+
+_SOURCES = ("agents", "chat_envs")
+# Source that no weight depends on, so that editing it leaves the cache valid.
+_NOT_DETERMINING = ("commands", "testing", "tracking", "report.py", "train.py")
+
+
+def build_lm(config: TrainConfig) -> CausalLM:
+    """Return the model of a run as it comes: random weights, or those of its directory.
+
+    Every model has a critic, whatever its agent, so that one warm start serves all.
+    """
+    return load_lm(
+        config.lm,
+        tokenizer=load_tokenizer(config.full_env_kwargs()["tokenizer"]),
+        engine=config.engine,
+        seed=config.seed,
+        has_value_head=True,
+        deepspeed_config=(
+            {"zero_optimization": {"stage": config.zero}} if config.zero else None
+        ),
+    )
+
+
+def starting_lm(
+    config: TrainConfig, lm: CausalLM, observer: Observer | None = None
+) -> CausalLM:
+    """Return the model that a run starts from, after its warm start if it has one.
+
+    Args:
+        config: the run.
+        lm: what `build_lm(config)` returned; it may be changed.
+        observer: told how it goes.
+    """
+    observer = observer or Observer()
+    sft = config.warm_start_config()
+    if sft is None:
+        return lm
+    root = cache_directory() / "warm_start" / _key(config, sft, lm)
+    root.mkdir(parents=True, exist_ok=True)
+    # Of two processes that need the same weights one waits for the other.
+    with hold_lock(root / "lock", is_waiting=True):
+        checkpoint, skipped = newest_checkpoint(root)
+        for reason in skipped:
+            observer.remark(f"The cached warm start is made again: {reason}")
+        if checkpoint is None:
+            _imitate(lm, config, sft, observer)
+            # The run gets an optimizer of its own: that of the imitation is not kept.
+            lm.configure_training(TrainingConfig())
+            save_checkpoint(root, sft.num_steps, lm.save, {}, num_kept=1)
+            checkpoint, _ = newest_checkpoint(root)
+            assert checkpoint is not None
+            lm = build_lm(config)
+        lm.configure_training(TrainingConfig())
+        lm.load(checkpoint.directory)
+    return lm
+
+
+def _imitate(
+    lm: CausalLM, config: TrainConfig, sft: SFTConfig, observer: Observer
+) -> None:
+    def callback(report: IterationReport) -> None:
+        loss = report.metrics["cross_entropy"]
+        speed = report.timings["tokens_per_second"]
+        words = f"cross-entropy {loss:.3f}, {speed:.0f} tokens/s"
+        observer.advance(report.iteration + 1, words)
+
+    observer.begin("warm start", sft.num_steps, "steps")
+    SFT(lm, config.env, sft, env_kwargs=config.full_env_kwargs()).learn(
+        callback=callback
+    )
+    observer.end()
+
+
+def _key(config: TrainConfig, sft: SFTConfig, lm: CausalLM) -> str:
+    """Return a hash of all that the weights after the warm start depend on."""
+    identity: dict[str, Any] = {
+        "lm": config.lm,
+        "lm_files": _directory_checksums(Path(config.lm)),
+        "engine": [type(lm).__name__, config.zero, str(lm.device)],
+        "seed": config.seed,
+        "env": [config.env, anchors.version(config.env), config.full_env_kwargs()],
+        "sft": dataclasses.asdict(sft),
+        "machinery": machinery() | {"git_commit": None},
+        "sources": _source_checksum(),
+    }
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
+
+
+def _directory_checksums(directory: Path) -> dict[str, str]:
+    """Return the checksum of each of a model's files; empty where `lm` is a name."""
+    if not directory.is_dir():
+        return {}
+    files = sorted([*directory.glob("*.safetensors"), *directory.glob("*.json")])
+    return {path.name: checksum(path) for path in files}
+
+
+def _source_checksum() -> str:
+    digest = hashlib.sha256()
+    for path in _source_files():
+        digest.update(f"{path.name}:{checksum(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _source_files() -> Iterator[Path]:
+    """Yield our own source and data, in an order that is the same everywhere."""
+    top = Path(__file__).parent.parent
+    for package in _SOURCES:
+        for path in sorted((top / package).rglob("*")):
+            parts = path.relative_to(top).parts
+            is_source = path.suffix in (".py", ".json")
+            if is_source and not any(part in _NOT_DETERMINING for part in parts):
+                yield path

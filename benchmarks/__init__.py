@@ -1,0 +1,1 @@
+"""Measurements: what the suite and its agents cost, and what they learn."""

@@ -1,0 +1,108 @@
+"""How anything is measured here: interleaved pairs, medians, and where and with what it ran.
+
+Machines are noisy, so a time is a ratio: both sides in one run, in turns, medians of at least five
+pairs, printed with the spread.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+__all__ = ["Comparison", "compare", "provenance", "write_result"]
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("numpy", "gymnasium", "tokenizers", "torch", "transformers", "deepspeed")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Interleaved measurements of several sides.
+
+    Attributes:
+        seconds: side -> its measurements, in the order in which they were made.
+    """
+
+    seconds: Mapping[str, list[float]]
+
+    def median(self, side: str) -> float:
+        """Return the median of one side, in what `compare` measured (seconds a unit)."""
+        return statistics.median(self.seconds[side])
+
+    def ratio(self, side: str, other: str) -> tuple[float, float, float]:
+        """Return median, least and greatest of side / other over the pairs."""
+        ratios = [
+            a / b for a, b in zip(self.seconds[side], self.seconds[other], strict=True)
+        ]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def compare(sides: Mapping[str, Callable[[], float]], num_pairs: int = 7) -> Comparison:
+    """Run the sides in turns.
+
+    Args:
+        sides: name -> a function that does the work once and returns its seconds a unit.
+        num_pairs: rounds that count; one more comes before them, to warm up.
+
+    Raises:
+        ValueError: if `num_pairs` is below five.
+    """
+    if num_pairs < 5:
+        raise ValueError(f"A ratio needs at least five pairs, got {num_pairs}.")
+    for measure in sides.values():
+        measure()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(num_pairs):
+        for name, measure in sides.items():
+            seconds[name].append(measure())
+    return Comparison(seconds)
+
+
+def provenance() -> dict[str, Any]:
+    """Return what is needed to repeat a measurement: command, commit, versions, machine."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    return {
+        "command": " ".join(["python", "-m", _module_name(), *sys.argv[1:]]),
+        "commit": commit.stdout.strip() or "none",
+        "date": datetime.date.today().isoformat(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "num_cores": os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec is not None else Path(sys.argv[0]).name
+
+
+def write_result(name: str, result: Mapping[str, Any]) -> Path:
+    """Write `results/DATE_name.json` with its provenance; return the path."""
+    record = {"name": name, "provenance": provenance(), **result}
+    path = RESULTS / f"{record['provenance']['date']}_{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    return path

@@ -1,0 +1,116 @@
+"""What a turn costs: our vector environments, all in, beside GEM's raw GuessNumber.
+
+    python -m benchmarks.stepping
+
+Ours: 64 dialogues of `ChatVectorEnv`, each turn with the reply's ids read and decoded, the
+simulator, the user's words tokenised, observations, masks, reward components and `info`. GEM's: 64
+of its environments stepped one after the other, strings in and strings out, nothing else: no
+tokens, no spaces, no masks. The difference is the price of the contract.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from typing import Any, Callable
+
+import gymnasium
+import numpy as np
+
+import chat_envs
+from benchmarks.measurement import compare, write_result
+
+NUM_ENVS = 64
+STEPS = 60
+
+
+def expert_steps(env_id: str) -> Callable[[], float]:
+    """Return a measurement of seconds a turn, with the expert's replies.
+
+    The replies are scripted before the clock starts: what an agent costs is not what we measure.
+    """
+    env: Any = gymnasium.make_vec(
+        env_id, NUM_ENVS, vectorization_mode="vector_entry_point"
+    ).unwrapped
+    env.reset(seed=0)
+    actions = []
+    for _ in range(STEPS):
+        action = np.stack(
+            [e.encode("" if e._is_over else e.expert_reply()) for e in env.envs]
+        )
+        actions.append(action)
+        env.step(action)
+
+    def measure() -> float:
+        env.reset(seed=0)
+        start = time.perf_counter()
+        for action in actions:
+            env.step(action)
+        return (time.perf_counter() - start) / (STEPS * NUM_ENVS)
+
+    return measure
+
+
+def gem_steps() -> Callable[[], float] | None:
+    """Return the same measurement of GEM's GuessTheNumber, None if GEM is not installed."""
+    try:
+        module = importlib.import_module("gem.envs.game_env.guess_the_number")
+    except ImportError:
+        return None
+    envs = [module.GuessTheNumberEnv(1, 50, 7) for _ in range(NUM_ENVS)]
+
+    def measure() -> float:
+        for env in envs:
+            env.reset(seed=0)
+        start = time.perf_counter()
+        for step in range(STEPS):
+            for env in envs:
+                _, _, terminated, truncated, _ = env.step(f"\\boxed{{{step % 49 + 1}}}")
+                if terminated or truncated:
+                    env.reset()
+        return (time.perf_counter() - start) / (STEPS * NUM_ENVS)
+
+    return measure
+
+
+def main() -> None:
+    """Measure, print a table and write the dated result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=7, help="rounds that count (at least 5)"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="leave benchmarks/results/DATE_..."
+    )
+    arguments = parser.parse_args()
+    sides = {r.id: expert_steps(r.id) for r in chat_envs.registrations()}
+    gem = gem_steps()
+    if gem is not None:
+        sides["GEM GuessTheNumber (raw text)"] = gem
+    else:
+        print("GEM is not installed (pip install gem-llm): its row is missing.")
+    result = compare(sides, arguments.pairs)
+    rows = {}
+    for name, seconds in result.seconds.items():
+        rows[name] = {
+            "microseconds_a_turn": round(1e6 * result.median(name), 2),
+            "low": round(1e6 * min(seconds), 2),
+            "high": round(1e6 * max(seconds), 2),
+        }
+        print(
+            f"{name:42s} {rows[name]['microseconds_a_turn']:8.1f} us a turn "
+            f"({rows[name]['low']:.1f} to {rows[name]['high']:.1f})"
+        )
+    if arguments.write:
+        print(
+            write_result(
+                "stepping", {"num_envs": NUM_ENVS, "steps": STEPS, "rows": rows}
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `chat-envs` that need the suite alone: one module a command."""

@@ -1,0 +1,375 @@
+"""`ChatEnv`: a dialogue as a Gymnasium environment.
+
+An author writes what is said (`_opening`, `_respond`); this class turns it into tokens, spaces,
+clocks, limits, rewards and `info`.
+
+Two clocks: a *turn* t is one `step`; a *token* k lies inside a reply.
+
+Shape legend: C ids of a context, R ids of a reply, V entries of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Mapping, Sequence
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from chat_envs.chat_template import load_template
+from chat_envs.context import TokenContext
+from chat_envs.message import Conversation, Message, assistant
+from chat_envs.reward import RewardOutcome, RewardRequest, make_scorer
+from chat_envs.tokenizer import Tokenizer, head, load_tokenizer
+
+__all__ = ["ChatEnv", "Observation", "Turn"]
+
+Observation = dict[str, npt.NDArray[Any]]
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What happens after a reply.
+
+    Attributes:
+        messages: what the world and the user say next; may be empty at the end.
+        reward: the task's own: a float, one float a name of `ChatEnv.component_names`, or None
+            to leave it to the plugged reward.
+        ended: the task is over (the turn limit ends it without this).
+        success: the task was done.
+        why: `info["termination_reason"]`, if ended.
+        metrics: one float a name of `ChatEnv.metric_names`; those left out are 0.
+    """
+
+    messages: Sequence[Message] = ()
+    reward: float | Mapping[str, float] | None = None
+    ended: bool = False
+    success: bool = False
+    why: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
+    """Base class of every dialogue environment.
+
+    A subclass writes `_opening`, `_respond` and `expert_reply`, sets its own attributes *before*
+    it calls `super().__init__` (which tries an opening), and draws all randomness from the
+    generator that `_opening` receives.
+
+    Args:
+        tokenizer: name for `load_tokenizer`, or a tokenizer.
+        context_length: ids of an observation (C); an episode that would outgrow it is truncated.
+        reply_length: ids of an action (R), the stop id included.
+        max_turns: replies that the agent has; the last one ends the episode (`terminated`).
+        reward: None for the task's own, or anything that `chat_envs.reward.make_scorer` takes.
+        on_error: what a failing reward does: "raise", "retry", "mask" or a fallback value.
+        timeout_s: seconds that one call of a reward function may take; None for no limit.
+        split: "train" or "test": which goals and phrasings are drawn.
+        render_mode: None or "ansi".
+
+    Raises:
+        ValueError: if a number is out of range or the opening and a first reply do not fit.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}
+    component_names: ClassVar[tuple[str, ...]] = ("task",)
+    metric_names: ClassVar[tuple[str, ...]] = ()
+    exempt_hostiles: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        *,
+        tokenizer: str | Tokenizer = "builtin",
+        context_length: int = 384,
+        reply_length: int = 24,
+        max_turns: int = 8,
+        reward: Any = None,
+        on_error: str | float = "raise",
+        timeout_s: float | None = None,
+        split: str = "train",
+        render_mode: str | None = None,
+    ) -> None:
+        for name, number in (
+            ("context_length", context_length),
+            ("reply_length", reply_length),
+            ("max_turns", max_turns),
+        ):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}.")
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(
+                f"render_mode must be None or 'ansi', got {render_mode!r}."
+            )
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.template = load_template(self.tokenizer)
+        self.context_length = context_length
+        self.reply_length = reply_length
+        self.max_turns = max_turns
+        self.split = split
+        self.render_mode = render_mode
+        self.scorer = make_scorer(
+            reward,
+            on_error=on_error,
+            timeout_s=timeout_s,
+            task_names=self.component_names,
+        )
+        num_ids = len(self.tokenizer)
+        self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
+            {
+                "input_ids": spaces.Box(0, num_ids - 1, (context_length,), np.int64),
+                "attention_mask": spaces.MultiBinary(context_length),
+            }
+        )
+        self.action_space = spaces.MultiDiscrete(
+            np.full(reply_length, num_ids, dtype=np.int64)
+        )
+        self._begin(np.random.default_rng(0))
+        self._is_over = True
+
+    # What an author writes ---------------------------------------------------------------
+
+    def _opening(self, rng: np.random.Generator) -> list[Message]:
+        """Begin an episode; return what the agent reads before its first reply."""
+        raise NotImplementedError
+
+    def _respond(self, reply: str) -> Turn:
+        """Return what happens after the agent said `reply`."""
+        raise NotImplementedError
+
+    def expert_reply(self) -> str:
+        """Return what a scripted expert, who knows what the agent knows, would say now."""
+        raise NotImplementedError(f"{type(self).__name__} has no scripted expert.")
+
+    def blind_reply(self) -> str:
+        """Return what the best policy that reads no user text would say now."""
+        return ""
+
+    def candidate_replies(self) -> list[str]:
+        """Return short answers worth listing for a policy that tries them all at once."""
+        return []
+
+    # Gymnasium ---------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode; with a seed, the same one each time."""
+        super().reset(seed=seed)
+        self._begin(self.np_random)
+        return self.observe(), self.describe()
+
+    def step(
+        self, action: npt.ArrayLike
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one turn.
+
+        Args:
+            action: (R,) ids in [0, V), read up to the first control id.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before `reset` and after the episode's end.
+            ValueError, TypeError: if the action is no (R,) array of ids.
+            chat_envs.reward.RewardError: if the reward fails and its policy is to raise.
+        """
+        ids = np.asarray(action)
+        if ids.shape != (self.reply_length,):
+            raise ValueError(
+                f"An action is {self.reply_length} ids, shape ({self.reply_length},), got shape "
+                f"{ids.shape}; env.unwrapped.encode(text) makes one."
+            )
+        self.check_ids(ids)
+        (outcome,) = self.scorer.score([self._advance(ids.tolist())])
+        reward, terminated, truncated = self._settle(outcome)
+        return self.observe(), reward, terminated, truncated, self.describe()
+
+    def render(self) -> str | None:
+        """Return the transcript so far, for render_mode "ansi"."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                "render() needs a render mode: gymnasium.make(id, render_mode='ansi')."
+            )
+            return None
+        return self.conversation.render()
+
+    # Replies as text -----------------------------------------------------------------------
+
+    def encode(self, text: str) -> npt.NDArray[np.int64]:
+        """Return `text` as an action: (R,) ids, with a stop id if it fits, then padding.
+
+        A text longer than the reply is cut; the environment then closes it.
+        """
+        ids = list(self.tokenizer.encode(head(text, self.reply_length)))[
+            : self.reply_length
+        ]
+        action = np.full(self.reply_length, self.tokenizer.pad_id, dtype=np.int64)
+        if len(ids) < self.reply_length:
+            ids.append(min(self.template.stop_ids))
+        action[: len(ids)] = ids
+        return action
+
+    def decode(self, action: npt.ArrayLike) -> str:
+        """Return the text of an action, read up to its first control id."""
+        ids, _ = self._read(np.asarray(action).tolist())
+        return self.tokenizer.decode(ids)
+
+    # The two phases of a step; ChatVectorEnv scores all replies between them -----------------
+
+    def check_ids(self, ids: npt.NDArray[Any]) -> None:
+        """Raise unless every element of `ids` is an id of the vocabulary."""
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise TypeError(f"An action holds integer ids, got dtype {ids.dtype}.")
+        num_ids = len(self.tokenizer)
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < num_ids:
+            raise ValueError(
+                f"An action holds ids in [0, {num_ids}), got {ids.min()} to {ids.max()}; were "
+                f"they made by another tokenizer than {self.tokenizer.name!r}?"
+            )
+
+    def _begin(self, rng: np.random.Generator) -> None:
+        """Start an episode: state, conversation and context."""
+        self.turn = 0
+        self._is_over = False
+        self._terminated = self._truncated = False
+        self._last_turn = Turn()
+        self._reply_text = ""
+        self._reward_valid = True
+        self._components = dict.fromkeys(self.scorer.component_names, 0.0)
+        self.context = TokenContext(self.context_length, self.tokenizer.pad_id)
+        self.conversation = Conversation(tuple(self._opening(rng)))
+        ids = self.template.opening(self.conversation.messages)
+        needed = len(ids) + self._reply_room
+        if needed > self.context_length:
+            raise ValueError(
+                f"The opening ({len(ids)} ids) and a first reply ({self._reply_room}) need a "
+                f"context_length of at least {needed}, got {self.context_length}."
+            )
+        self.context.append(ids, is_action=False)
+
+    @property
+    def is_last_turn(self) -> bool:
+        """Whether the turn being answered is the last that the agent has."""
+        return self.turn >= self.max_turns
+
+    @property
+    def _reply_room(self) -> int:
+        return self.reply_length + self.template.max_closing
+
+    def _read(self, ids: list[int]) -> tuple[list[int], int | None]:
+        """Return the ids before the first control id, and that id if it is a stop id."""
+        control = self.tokenizer.control_ids
+        for k, token in enumerate(ids):
+            if token in control:
+                return ids[:k], token if token in self.template.stop_ids else None
+        return ids, None
+
+    def _advance(self, ids: list[int]) -> RewardRequest:
+        """Phase one: the reply enters the context and the world answers it.
+
+        A control id ends the reply. A stop id is kept as the agent's; any other is dropped, so
+        no reply can forge a role.
+        """
+        if self._is_over:
+            raise gymnasium.error.ResetNeeded(
+                "The episode is over (or never began): call reset() before step()."
+            )
+        content, stop_id = self._read(ids)
+        text = self.tokenizer.decode(content)
+        self.context.append(
+            content if stop_id is None else [*content, stop_id], is_action=True
+        )
+        self.context.append(self.template.closing(stop_id), is_action=False)
+        prompt = self.conversation.messages
+        self.conversation = self.conversation + (assistant(text),)
+        self.turn += 1
+        turn = self._respond(text)
+        self._last_turn = turn
+        self._reply_text = text
+        self._terminated = turn.ended or self.turn >= self.max_turns
+        self._truncated = self._extend(turn.messages) and not self._terminated
+        self._is_over = self._terminated or self._truncated
+        components = self._task_components(turn.reward)
+        return RewardRequest(
+            prompt=prompt,
+            messages=self.conversation.messages,
+            reply=text,
+            reply_ids=np.array(content, dtype=np.int64),
+            turn=self.turn,
+            terminated=self._terminated,
+            task=sum(components.values()) if components is not None else None,
+            task_components=components if components is not None else {},
+            info={
+                "success": turn.success,
+                "termination_reason": self._reason(),
+                "metrics": turn.metrics,
+            },
+        )
+
+    def _settle(self, outcome: RewardOutcome) -> tuple[float, bool, bool]:
+        """Phase two: the score arrives. Returns reward, terminated, truncated."""
+        self._components = outcome.components
+        self._reward_valid = outcome.is_valid
+        return outcome.total, self._terminated, self._truncated
+
+    def _extend(self, messages: Sequence[Message]) -> bool:
+        """Append what was said; return whether the context has no room for another reply."""
+        self.conversation = self.conversation + messages
+        ids = self.template.extension(messages, invite=not self._terminated)
+        if len(ids) > self.context.room:
+            return True
+        self.context.append(ids, is_action=False)
+        return self.context.room < self._reply_room
+
+    def _task_components(
+        self, reward: float | Mapping[str, float] | None
+    ) -> dict[str, float] | None:
+        if reward is None:
+            return None
+        if isinstance(reward, Mapping):
+            if set(reward) - set(self.component_names):
+                raise ValueError(
+                    f"{type(self).__name__} gave reward components {sorted(reward)}; "
+                    f"component_names declares {list(self.component_names)}."
+                )
+            return {name: float(reward.get(name, 0.0)) for name in self.component_names}
+        if len(self.component_names) != 1:
+            raise ValueError(
+                f"{type(self).__name__} gave one float for the reward components "
+                f"{list(self.component_names)}; give a mapping."
+            )
+        return {self.component_names[0]: float(reward)}
+
+    def _reason(self) -> str:
+        if self._terminated:
+            return self._last_turn.why if self._last_turn.ended else "turn_limit"
+        return "context_length" if self._truncated else ""
+
+    # What is seen ----------------------------------------------------------------------------
+
+    def observe(self) -> Observation:
+        """Return the observation of now, in fresh arrays."""
+        return {
+            name: self.context.padded(name) for name in ("input_ids", "attention_mask")
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the `info` of now, in fresh objects: the same keys and types at every step."""
+        info = self._describe_scalars()
+        info["action_mask"] = self.context.padded("action_mask")
+        return info
+
+    def _describe_scalars(self) -> dict[str, Any]:
+        turn = self._last_turn
+        return {
+            "turn": self.turn,
+            "success": bool(turn.success) and self._terminated,
+            "termination_reason": self._reason(),
+            "reward_components": dict(self._components),
+            "metrics": {n: float(turn.metrics.get(n, 0.0)) for n in self.metric_names},
+            "reward_valid": self._reward_valid,
+            "reply_text": self._reply_text,
+        }

@@ -1,0 +1,89 @@
+"""Messages: the units from which every dialogue is written.
+
+A `Message` is who spoke and what was said. Environments think in messages; tokens exist only
+from `chat_envs.chat_template` downwards.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Iterable, Iterator
+
+__all__ = ["Conversation", "Message", "Role", "assistant", "system", "user"]
+
+
+class Role(str, enum.Enum):
+    """Who wrote a message. The values are the names that Hugging Face chat templates use."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: a role and its plain text.
+
+    >>> Message(Role.USER, "Hello").as_dict()
+    {'role': 'user', 'content': 'Hello'}
+    """
+
+    role: Role
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the message as the `{"role", "content"}` mapping of the Hugging Face API."""
+        return {"role": self.role.value, "content": self.content}
+
+
+def system(content: str) -> Message:
+    """Return a message that the environment itself writes: rules, results of actions."""
+    return Message(Role.SYSTEM, content)
+
+
+def user(content: str) -> Message:
+    """Return a message of the simulated user."""
+    return Message(Role.USER, content)
+
+
+def assistant(content: str) -> Message:
+    """Return a message of the agent."""
+    return Message(Role.ASSISTANT, content)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """An immutable sequence of messages.
+
+    >>> talk = Conversation.of(system("Be brief."), user("Hi"))
+    >>> len(talk + [assistant("Hello")]), len(talk)
+    (3, 2)
+    """
+
+    messages: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, *messages: Message) -> Conversation:
+        """Return the conversation that consists of `messages`."""
+        return cls(tuple(messages))
+
+    def __add__(self, messages: Iterable[Message]) -> Conversation:
+        return Conversation(self.messages + tuple(messages))
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __getitem__(self, index: int) -> Message:
+        return self.messages[index]
+
+    def last(self, role: Role) -> Message | None:
+        """Return the newest message of `role`, or None where it never spoke."""
+        return next((m for m in reversed(self.messages) if m.role is role), None)
+
+    def render(self) -> str:
+        """Return the transcript as plain text, one `role: content` paragraph a message."""
+        return "\n".join(f"{m.role.value}: {m.content}" for m in self.messages)

@@ -1,0 +1,336 @@
+"""`ChatVectorEnv`: many dialogues stepped together, all replies scored in one call.
+
+Byte-identical to Gymnasium's own `SyncVectorEnv` and `AsyncVectorEnv` over the same environments,
+in all three autoreset modes; besides, `step_some` steps a subset, so that dialogues need not
+march in lockstep.
+
+Shape legend: N environments, C ids of a context, R ids of a reply.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, Callable, Mapping, Protocol, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from chat_envs.context import TokenContext
+from chat_envs.core import ChatEnv, Observation
+
+__all__ = ["ChatVectorEnv", "vector_entry_point"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Step = tuple[Observation, Floats, Bools, Bools, dict[str, Any]]
+
+
+class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]]):
+    """N environments of one class.
+
+    Args:
+        make_env: makes one environment from keywords (its class will do).
+        num_envs: how many, at least 1.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled" (Gymnasium's `AutoresetMode`).
+        max_episode_steps: truncate an episode after so many turns; None for no such limit.
+        **kwargs: keywords of each environment.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[..., ChatEnv],
+        num_envs: int,
+        *,
+        autoreset_mode: str | AutoresetMode = "NextStep",
+        max_episode_steps: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.max_episode_steps = max_episode_steps
+        first = make_env(**kwargs)
+        # One scorer for all: a reward model is loaded once and scores all replies in one call.
+        kwargs = kwargs | {"reward": first.scorer, "tokenizer": first.tokenizer}
+        self.envs = [first, *(make_env(**kwargs) for _ in range(num_envs - 1))]
+        self.scorer = first.scorer
+        self.tokenizer = first.tokenizer
+        self.template = first.template
+        self.context_length = first.context_length
+        self.reply_length = first.reply_length
+        self.metadata = dict(first.metadata) | {"autoreset_mode": self.autoreset_mode}
+        self.render_mode = first.render_mode
+        self.single_observation_space = first.observation_space
+        self.single_action_space = first.action_space
+        self.observation_space = batch_space(first.observation_space, num_envs)
+        self.action_space = batch_space(first.action_space, num_envs)
+        self._everyone = list(range(num_envs))
+        self._is_over = np.zeros(num_envs, dtype=np.bool_)
+
+    # Gymnasium ---------------------------------------------------------------------------
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin episodes: in all environments, or in those of `options["reset_mask"]`.
+
+        Args:
+            seed: one for each environment, or an int s for s, s + 1, ..., or None.
+            options: passed on to each environment, without `reset_mask` ((N,) bool); not changed.
+        """
+        seeds = self._seeds(seed)
+        rest = (
+            None
+            if options is None
+            else {k: v for k, v in options.items() if k != "reset_mask"}
+        )
+        mask = np.ones(self.num_envs, dtype=np.bool_)
+        if options is not None and "reset_mask" in options:
+            mask = self._checked_mask(options["reset_mask"])
+        indices = np.flatnonzero(mask).tolist()
+        for i in indices:
+            self._seat(i, seeds[i], rest)
+        return self._observe(self._everyone), self._info(indices)
+
+    def step(self, actions: npt.ArrayLike) -> Step:
+        """Take one turn in every environment.
+
+        Args:
+            actions: (N, R) ids.
+
+        Raises:
+            gymnasium.error.ResetNeeded: in mode "Disabled", if an episode is over.
+        """
+        ids = np.asarray(actions)
+        if ids.shape != (self.num_envs, self.reply_length):
+            raise ValueError(
+                f"Actions have shape ({self.num_envs}, {self.reply_length}), got {ids.shape}."
+            )
+        self.envs[0].check_ids(ids)
+        rows = ids.tolist()
+        dead = self._is_over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
+        alive = np.flatnonzero(~dead).tolist()
+        rewards, terminations, truncations = self._turn(alive, [rows[i] for i in alive])
+        for i in np.flatnonzero(dead).tolist():
+            self._seat(i, None, None)
+        infos: dict[str, Any] = {}
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._is_over.any():
+            infos = self._restart(np.flatnonzero(self._is_over).tolist())
+        infos |= self._info(self._everyone)
+        return self._observe(self._everyone), rewards, terminations, truncations, infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return every environment's transcript."""
+        return tuple(env.render() for env in self.envs)
+
+    # More than Gymnasium ------------------------------------------------------------------
+
+    def step_some(
+        self, indices: Sequence[int], replies: Sequence[npt.ArrayLike]
+    ) -> Step:
+        """Take one turn in some environments; the others wait.
+
+        Args:
+            indices: n distinct environments.
+            replies: n arrays of at most R ids, unpadded or padded.
+
+        Returns:
+            What `step` returns, with one row for each of `indices`, in their order; `info` has
+            no `_key` masks, since every row is there.
+
+        Raises:
+            ValueError: unless `autoreset_mode` is "Disabled".
+        """
+        if self.autoreset_mode != AutoresetMode.DISABLED:
+            raise ValueError(
+                "step_some needs autoreset_mode='Disabled', got "
+                f"{self.autoreset_mode.value!r}: an environment that waits cannot autoreset."
+            )
+        if len(set(indices)) != len(indices) or len(replies) != len(indices):
+            raise ValueError(
+                f"step_some takes one reply for each of some distinct environments, got "
+                f"{len(replies)} replies for the indices {list(indices)}."
+            )
+        rows = []
+        for reply in replies:
+            ids = np.asarray(reply, dtype=np.int64)
+            if ids.ndim != 1 or len(ids) > self.reply_length:
+                raise ValueError(
+                    f"A reply is at most {self.reply_length} ids, got {ids.shape}."
+                )
+            self.envs[0].check_ids(ids)
+            rows.append(ids.tolist())
+        indices = [int(i) for i in indices]
+        rewards, terminations, truncations = self._turn(indices, rows)
+        infos = _columns([self.envs[i]._describe_scalars() for i in indices])
+        infos["action_mask"] = self._stack(indices, "action_mask")
+        return (
+            self._observe(indices),
+            rewards[indices],
+            terminations[indices],
+            truncations[indices],
+            infos,
+        )
+
+    def contexts(self) -> list[TokenContext]:
+        """Return each environment's token context, with the episode's exact ids."""
+        return [env.context for env in self.envs]
+
+    # Inside ---------------------------------------------------------------------------------
+
+    def _turn(
+        self, indices: list[int], rows: list[list[int]]
+    ) -> tuple[Floats, Bools, Bools]:
+        """Advance the dialogues, score their replies in one call, settle."""
+        envs = [self.envs[i] for i in indices]
+        requests = [env._advance(row) for env, row in zip(envs, rows, strict=True)]
+        outcomes = self.scorer.score(requests) if requests else []
+        rewards = np.zeros(self.num_envs, dtype=np.float64)
+        terminations = np.zeros(self.num_envs, dtype=np.bool_)
+        truncations = np.zeros(self.num_envs, dtype=np.bool_)
+        for i, env, outcome in zip(indices, envs, outcomes, strict=True):
+            rewards[i], terminations[i], truncated = env._settle(outcome)
+            # As TimeLimit does it, whether or not the task ended in the same turn.
+            is_late = (
+                self.max_episode_steps is not None
+                and env.turn >= self.max_episode_steps
+            )
+            truncations[i] = truncated or is_late
+            self._is_over[i] = terminations[i] or truncations[i]
+        return rewards, terminations, truncations
+
+    def _seat(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
+        """Begin an episode in environment i."""
+        self.envs[i].reset(seed=seed, options=options)
+        self._is_over[i] = False
+
+    def _restart(self, indices: list[int]) -> dict[str, Any]:
+        """Return the final observations and infos of these environments and reset them."""
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for i in indices:
+            final_obs[i] = self.envs[i].observe()
+        infos = {
+            "final_obs": final_obs,
+            "_final_obs": self._mask(indices),
+            "final_info": self._info(indices),
+            "_final_info": self._mask(indices),
+        }
+        for i in indices:
+            self._seat(i, None, None)
+        return infos
+
+    def _observe(self, indices: list[int]) -> Observation:
+        return {
+            "input_ids": self._stack(indices, "input_ids"),
+            "attention_mask": self._stack(indices, "attention_mask"),
+        }
+
+    def _stack(self, indices: list[int], name: str) -> npt.NDArray[Any]:
+        return np.stack([self.envs[i].context.padded(name) for i in indices])
+
+    def _mask(self, indices: list[int]) -> Bools:
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[indices] = True
+        return mask
+
+    def _info(self, indices: list[int]) -> dict[str, Any]:
+        """Return the infos of these environments, laid out as Gymnasium's vector infos."""
+        columns = _columns([self.envs[i]._describe_scalars() for i in indices])
+        columns["action_mask"] = self._stack(indices, "action_mask")
+        return self._spread(columns, indices)
+
+    def _spread(self, columns: Mapping[str, Any], indices: list[int]) -> dict[str, Any]:
+        """Spread columns of n rows to N rows and add Gymnasium's `_key` masks."""
+        infos: dict[str, Any] = {}
+        for key, column in columns.items():
+            if isinstance(column, dict):
+                infos[key] = self._spread(column, indices)
+            elif len(indices) == self.num_envs:
+                infos[key] = column
+            else:
+                empty = None if column.dtype == object else 0
+                infos[key] = np.full(
+                    (self.num_envs, *column.shape[1:]), empty, column.dtype
+                )
+                infos[key][indices] = column
+            infos[f"_{key}"] = self._mask(indices)
+        return infos
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, numbers.Integral):
+            return [int(seed) + i for i in self._everyone]
+        assert not isinstance(seed, int)
+        if len(seed) != self.num_envs:
+            raise ValueError(
+                f"{self.num_envs} environments need as many seeds, got {len(seed)}."
+            )
+        return seed
+
+    def _checked_mask(self, mask: Any) -> Bools:
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"options['reset_mask'] is a bool array, got {mask!r}.")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"options['reset_mask'] has shape ({self.num_envs},) and a True in it, got "
+                f"{mask!r}."
+            )
+        return mask
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows of scalars, all with the same keys, as one array a key."""
+    columns: dict[str, Any] = {}
+    for key, example in rows[0].items() if rows else ():
+        values = [row[key] for row in rows]
+        if isinstance(example, dict):
+            columns[key] = _columns(values)
+        elif isinstance(example, str):
+            columns[key] = np.array(values, dtype=object)
+        else:
+            columns[key] = np.array(values, dtype=type(example))
+    return columns
+
+
+class _MakeVector(Protocol):
+    def __call__(
+        self,
+        num_envs: int,
+        autoreset_mode: str | AutoresetMode = "NextStep",
+        max_episode_steps: int | None = None,
+        **kwargs: Any,
+    ) -> ChatVectorEnv: ...
+
+
+def vector_entry_point(env_class: Callable[..., ChatEnv]) -> _MakeVector:
+    """Return the `make_vector` that a module exports beside its environment.
+
+    >>> from chat_envs.envs.echo import Echo
+    >>> vector_entry_point(Echo)(num_envs=3).num_envs
+    3
+    """
+
+    def make_vector(
+        num_envs: int,
+        autoreset_mode: str | AutoresetMode = "NextStep",
+        max_episode_steps: int | None = None,
+        **kwargs: Any,
+    ) -> ChatVectorEnv:
+        """Return `num_envs` environments as one `ChatVectorEnv`."""
+        return ChatVectorEnv(
+            env_class,
+            num_envs,
+            autoreset_mode=autoreset_mode,
+            max_episode_steps=max_episode_steps,
+            **kwargs,
+        )
+
+    return make_vector

@@ -1,0 +1,276 @@
+"""Known answers, an independent oracle and properties of returns, baselines and advantages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.objective.advantage import (
+    Moments,
+    discounted_returns,
+    generalized_advantages,
+    known_returns,
+    moments,
+    subtract_baseline,
+    whiten,
+)
+
+
+def tensor(rows: object) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def gae(
+    rewards: list[float],
+    values: list[float],
+    turns: list[int],
+    *,
+    bootstrap: float = 0.0,
+    valid: list[bool] | None = None,
+    discount: float = 1.0,
+    trace: float = 1.0,
+    padding: int = 0,
+) -> list[float]:
+    """Return the advantages of one episode whose tokens belong to `turns`."""
+    num = len(rewards)
+    ends = [k == num - 1 or turns[k + 1] != turns[k] for k in range(num)]
+    garbage = [7.0] * padding  # what lies past the end must not matter
+    advantages = generalized_advantages(
+        tensor([rewards + garbage]),
+        tensor([values + garbage]),
+        torch.tensor([(valid or [True] * num) + [True] * padding]),
+        torch.tensor([ends + [False] * padding]),
+        torch.tensor([num]),
+        tensor([bootstrap]),
+        discount=discount,
+        trace=trace,
+    )
+    assert advantages[0, num:].tolist() == [0.0] * padding
+    return advantages[0, :num].tolist()
+
+
+def test_returns_by_hand() -> None:
+    returns = discounted_returns(tensor([[1.0, 2.0, 4.0], [0.0, 8.0, 0.0]]), 0.5)
+    assert returns.tolist() == [[3.0, 4.0, 4.0], [4.0, 8.0, 0.0]]
+
+
+def test_an_unknown_reward_makes_all_returns_that_contain_it_unknown() -> None:
+    valid = torch.tensor([[True, True, True], [True, False, True], [True, True, False]])
+    assert known_returns(valid).tolist() == [
+        [True, True, True],
+        [False, False, True],
+        [False, False, False],
+    ]
+
+
+def test_gae_by_hand() -> None:
+    # Two turns of two tokens; discount 0.5 between the turns and after the last, 1 inside.
+    advantages = gae(
+        [0.0, 1.0, 0.0, 2.0],
+        [0.5, 0.25, 1.0, 3.0],
+        [0, 0, 1, 1],
+        bootstrap=4.0,
+        discount=0.5,
+        trace=0.5,
+    )
+    delta = [0.25 - 0.5, 1 + 0.5 * 1.0 - 0.25, 3.0 - 1.0, 2 + 0.5 * 4.0 - 3.0]
+    last = delta[3]
+    third = delta[2] + 0.5 * last  # inside a reply: trace alone
+    second = delta[1] + 0.5 * 0.5 * third  # between turns: discount times trace
+    first = delta[0] + 0.5 * second
+    assert advantages == pytest.approx([first, second, third, last])
+
+
+def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not() -> None:
+    assert gae([1.0], [0.0], [0], bootstrap=0.0) == [1.0]
+    assert gae([1.0], [0.0], [0], bootstrap=10.0, discount=0.9) == pytest.approx([10.0])
+
+
+def test_discount_acts_once_a_turn_however_long_the_replies() -> None:
+    # With values 0 and trace 1 an advantage is the return: reward of turn t discounted per turn.
+    short = gae([0.0, 0.0, 1.0], [0.0] * 3, [0, 1, 2], discount=0.5)
+    long = gae(
+        [0.0] * 11 + [1.0], [0.0] * 12, [0] * 5 + [1] * 5 + [2] * 2, discount=0.5
+    )
+    assert short == [0.25, 0.5, 1.0]
+    assert long == [0.25] * 5 + [0.5] * 5 + [1.0] * 2
+
+
+def test_a_masked_turn_is_a_wall() -> None:
+    # The reward of turn 1 is unknown (and holds rubbish). Its tokens get no advantage; turn 0
+    # bootstraps with the value of the context in which turn 1 began; turn 2 is untouched.
+    advantages = gae(
+        [0.0, 1.0, math.nan, math.nan, 0.0, 3.0],
+        [0.1, 0.2, 5.0, 6.0, 0.5, 0.7],
+        [0, 0, 1, 1, 2, 2],
+        valid=[True, True, False, False, True, True],
+    )
+    assert advantages[2:4] == [0.0, 0.0]
+    assert advantages[:2] == pytest.approx([1 + 5.0 - 0.1, 1 + 5.0 - 0.2])
+    assert advantages[4:] == pytest.approx([3 - 0.5, 3 - 0.7])
+
+
+episodes = st.lists(
+    st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 1), st.booleans()),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(episodes, st.floats(-3, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 3))
+def test_gae_equals_the_explicit_sum_over_the_future(
+    tokens: list[tuple[float, float, int, bool]],
+    bootstrap: float,
+    discount: float,
+    trace: float,
+    padding: int,
+) -> None:
+    rewards = [t[0] for t in tokens]
+    values = [t[1] for t in tokens]
+    turns = np.cumsum([0] + [t[2] for t in tokens[1:]]).tolist()
+    is_valid = [tokens[turns.index(turn)][3] for turn in turns]
+    advantages = gae(
+        rewards,
+        values,
+        turns,
+        bootstrap=bootstrap,
+        valid=is_valid,
+        discount=discount,
+        trace=trace,
+        padding=padding,
+    )
+    num = len(tokens)
+    for k in range(num):
+        expected, weight = 0.0, 1.0
+        for j in range(k, num):
+            if not is_valid[j]:
+                break
+            following = values[j + 1] if j + 1 < num else bootstrap
+            factor = discount if j + 1 == num or turns[j + 1] != turns[j] else 1.0
+            expected += weight * (rewards[j] + factor * following - values[j])
+            weight *= factor * trace
+        assert advantages[k] == pytest.approx(expected, abs=1e-9)
+
+
+def test_trace_one_telescopes_to_return_minus_value() -> None:
+    rewards, values = [0.0, 1.0, 2.0], [0.3, -0.2, 0.9]
+    advantages = gae(rewards, values, [0, 1, 2])
+    assert advantages == pytest.approx([3 - 0.3, 3 + 0.2, 2 - 0.9])
+
+
+RETURNS = tensor([[1.0], [3.0], [8.0], [10.0]])
+KNOWN = torch.ones(4, 1, dtype=torch.bool)
+GROUP = torch.tensor([0, 0, 1, 1])
+
+
+def test_baselines_by_hand() -> None:
+    def advantages(baseline: str, **kwargs: torch.Tensor) -> list[float]:
+        result, has = subtract_baseline(
+            RETURNS, KNOWN, GROUP, baseline=baseline, **kwargs  # type: ignore[arg-type]
+        )
+        assert has.all()
+        return result[:, 0].tolist()
+
+    assert advantages("none") == [1.0, 3.0, 8.0, 10.0]
+    assert advantages("batch_mean") == [-4.5, -2.5, 2.5, 4.5]
+    assert advantages("leave_one_out") == [-2.0, 2.0, -2.0, 2.0]
+    greedy = tensor([[2.0], [2.0], [9.0], [9.0]])
+    assert advantages("greedy", greedy_returns_BT=greedy) == [-1.0, 1.0, -1.0, 1.0]
+
+
+def test_leave_one_out_is_scaled_mean_subtraction() -> None:
+    # r_i - mean of the others = n / (n - 1) * (r_i - mean): Kool et al. 2019, equation 8.
+    returns = tensor([[1.0], [2.0], [6.0]])
+    group = torch.zeros(3, dtype=torch.int64)
+    advantages, _ = subtract_baseline(
+        returns, torch.ones(3, 1, dtype=torch.bool), group, baseline="leave_one_out"
+    )
+    assert torch.allclose(advantages, 1.5 * (returns - 3.0))
+
+
+def test_unknown_returns_enter_no_baseline_and_get_no_advantage() -> None:
+    known = torch.tensor([[True], [False], [True], [True]])
+    returns = torch.where(known, RETURNS, torch.nan)
+    mean, has = subtract_baseline(returns, known, GROUP, baseline="batch_mean")
+    assert mean[:, 0].tolist() == pytest.approx(
+        [1 - 19 / 3, 0, 8 - 19 / 3, 10 - 19 / 3]
+    )
+    assert has[:, 0].tolist() == [True, False, True, True]
+    # Alone in its group there is nothing to compare with.
+    others, has = subtract_baseline(returns, known, GROUP, baseline="leave_one_out")
+    assert has[:, 0].tolist() == [False, False, True, True]
+    assert others[:, 0].tolist() == [0.0, 0.0, -2.0, 2.0]
+    greedy = tensor([[0.0], [0.0], [math.nan], [9.0]])
+    ahead, has = subtract_baseline(
+        returns, known, GROUP, baseline="greedy", greedy_returns_BT=greedy
+    )
+    assert has[:, 0].tolist() == [True, False, False, True]
+    assert ahead[:, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=2, max_size=8),
+    st.floats(-5, 5),
+    st.randoms(use_true_random=False),
+)
+def test_leave_one_out_ignores_a_shift_and_follows_a_permutation(
+    values: list[float], shift: float, random: object
+) -> None:
+    returns = tensor([[v] for v in values])
+    known = torch.ones_like(returns, dtype=torch.bool)
+    group = torch.arange(len(values)) % 2
+
+    def loo(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        return subtract_baseline(x, known, g, baseline="leave_one_out")[0]
+
+    # A group of one has no baseline, so it has no advantage to shift either.
+    assert torch.allclose(loo(returns, group), loo(returns + shift, group), atol=1e-9)
+    order = list(range(len(values)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert torch.allclose(loo(returns, group)[order], loo(returns[order], group[order]))
+    # The advantages of a group sum to nothing.
+    assert float(loo(returns, group)[group == 0].sum()) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="'mean'.*leave_one_out"):
+        subtract_baseline(RETURNS, KNOWN, GROUP, baseline="mean")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="greedy_returns_BT"):
+        subtract_baseline(RETURNS, KNOWN, GROUP, baseline="greedy")
+
+
+def test_whitening_uses_the_masked_elements_alone() -> None:
+    values = tensor([[1.0, 3.0, 1e6], [5.0, 7.0, math.nan]])
+    mask = torch.tensor([[True, True, False], [True, True, False]])
+    whitened = whiten(values, mask)
+    chosen = whitened[mask]
+    assert float(chosen.mean()) == pytest.approx(0.0, abs=1e-12)
+    assert float(chosen.var(correction=0)) == pytest.approx(1.0, abs=1e-6)
+    assert whitened[~mask].tolist() == [0.0, 0.0]
+
+
+def test_moments_of_parts_add_up_so_whitening_does_not_depend_on_the_cut() -> None:
+    values = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.6
+    whole = whiten(values, mask)
+    parts = [moments(values[i : i + 2], mask[i : i + 2]) for i in (0, 2, 4)]
+    total = Moments(*(torch.stack(column).sum() for column in zip(*parts, strict=True)))
+    cut = torch.cat(
+        [whiten(values[i : i + 2], mask[i : i + 2], total) for i in (0, 2, 4)]
+    )
+    assert torch.allclose(whole, cut, atol=1e-6)
+    # Negative control: whitening each part by itself is something else.
+    alone = torch.cat([whiten(values[i : i + 2], mask[i : i + 2]) for i in (0, 2, 4)])
+    assert not torch.allclose(whole, alone, atol=1e-2)
+
+
+def test_whitening_equal_values_gives_zeros() -> None:
+    assert (
+        whiten(torch.full((3,), 0.1), torch.ones(3, dtype=torch.bool)).tolist()
+        == [0.0] * 3
+    )

@@ -1,0 +1,71 @@
+"""What the documentation prints must run, and what it names must exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chat_envs
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_COMMAND = re.compile(r"^(?:\$ )?chat-envs ([a-z-]+)", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
+    blocks = _PYTHON.findall(page.read_text(encoding="utf-8"))
+    if not blocks:
+        pytest.skip("no Python on this page")
+    # As a module of its own: environments are looked up by the module that defines them.
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", str(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_command_shown_exists() -> None:
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    known = set(re.findall(r"^    ([a-z-]+) = \w+\.commands\.", setup, re.MULTILINE))
+    assert {"list", "train", "evaluate"} <= known
+    shown = {
+        c for page in PAGES for c in _COMMAND.findall(page.read_text(encoding="utf-8"))
+    }
+    assert shown <= known
+
+
+def test_every_public_name_has_a_docstring_and_is_documented() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    for name in chat_envs.__all__:
+        thing = getattr(chat_envs, name)
+        assert (thing.__doc__ or "").strip(), name
+        assert re.search(
+            rf"\b{name}\b", reference
+        ), f"docs/reference.md leaves out {name}"
+
+
+def test_every_environment_has_its_page() -> None:
+    pages = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "docs" / "environments").glob("*.md")
+    )
+    for registration in chat_envs.registrations():
+        if registration.entry_point.startswith("chat_envs.envs."):
+            assert f"`{registration.id}`" in pages
