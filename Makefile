@@ -84,7 +84,7 @@ $(CORE_INSTALLED): $(CORE_DEPENDENCIES) $(CORE_SOURCES)
 	@touch $@
 
 check: $(INSTALLED)
-	$(BIN)/black --check --quiet --diff .
+	$(BIN)/black --check .
 	$(BIN)/isort --check-only --diff .
 	$(BIN)/flake8
 	$(BIN)/mypy

@@ -210,14 +210,12 @@ class Algorithm(ABC):
             bar = progress.add_task(
                 type(self).__name__, total=total_timesteps or total_iterations
             )
-            while not (
-                self.is_finished
-                or (
-                    total_timesteps is not None
-                    and self.num_timesteps >= total_timesteps
-                )
-                or (total_iterations is not None and self.iteration >= total_iterations)
-            ):
+            while not self.is_finished:
+                left = self._share_left(total_timesteps, total_iterations)
+                if left <= 0:
+                    break
+                if self.config.learning_rate_schedule == "linear":
+                    self.lm.set_learning_rate(self.config.learning_rate * left)
                 report = self.iterate()
                 words = (
                     f"{type(self).__name__} {report.iteration}: "
@@ -230,6 +228,19 @@ class Algorithm(ABC):
                 if callback is not None and callback(report) is False:
                     break
         return self
+
+    def _share_left(
+        self, total_timesteps: int | None, total_iterations: int | None
+    ) -> float:
+        """Return how much of `learn` is still to do: 1 at the beginning, 0 or less at the end."""
+        left = 1.0
+        for done, total in (
+            (self.num_timesteps, total_timesteps),
+            (self.iteration, total_iterations),
+        ):
+            if total is not None:
+                left = min(left, 1.0 - done / total if total > 0 else 0.0)
+        return left
 
     def predict(
         self, observation: Mapping[str, npt.NDArray[Any]], deterministic: bool = False

@@ -40,6 +40,11 @@ class AlgorithmConfig:
     learning_rate: float = hyperparameter(
         1e-5, "AdamW's step size; 0 is a control", low=0
     )
+    learning_rate_schedule: Literal["constant", "linear"] = hyperparameter(
+        "constant",
+        "the step size stays, or falls linearly to 0 at the end of `learn`",
+        choices=("constant", "linear"),
+    )
     weight_decay: float = hyperparameter(0.0, "decoupled weight decay", low=0)
     max_grad_norm: float = hyperparameter(
         1.0, "global gradient norm is clipped to this", low=0, is_low_open=True

@@ -122,7 +122,7 @@ class _Targets:
     reference: torch.Tensor
 
     def rows(self, rows: npt.NDArray[np.int64], actions: ActionTokens) -> _Targets:
-        """Return the targets of some of the episodes, cut like `actions.rows(rows)`."""
+        """Return those of some of the episodes, cut like the action axis of the same."""
         index = torch.as_tensor(rows, device=self.mask.device)
         longest = int(actions.lengths[index].max())
         fields = (self.mask, self.values, self.advantages, self.returns, self.reference)

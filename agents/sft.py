@@ -52,6 +52,14 @@ class SFTConfig(AlgorithmConfig):
         "expert", "whose replies are imitated (see `script_of`)"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate_schedule != "constant":
+            raise ValueError(
+                "SFT has a schedule of its own (num_warmup_steps, then linear over num_steps): "
+                f"leave learning_rate_schedule alone, got {self.learning_rate_schedule!r}."
+            )
+
 
 def demonstrations(
     env: str | ChatVectorEnv,

@@ -111,41 +111,56 @@ def train(
         is_replacing=is_replacing,
         growing=_GROWING,
     ) as run:
-        checkpoint, skipped = newest_checkpoint(run.checkpoints)
-        remarks = [
-            *run.remarks,
-            *(f"Skipped a checkpoint: {reason}" for reason in skipped),
-        ]
-        if is_resuming and checkpoint is not None:
-            remarks.append(f"Resuming from {checkpoint.directory}.")
-        for remark in remarks:
-            observer.remark(remark)
-        has_before = config.has_start_evaluation and config.num_eval_episodes > 0
-        needs_start = checkpoint is None or has_before
-        if needs_start:
-            lm = starting_lm(config, lm, observer)
-        before = score(lm, config, "start model", observer) if has_before else None
-        algorithm = AGENTS[config.agent](
-            lm, config.env, config.agent_config(), env_kwargs=config.full_env_kwargs()
-        )
-        _restore(algorithm, run, checkpoint)
-        _learn(algorithm, run, config, observer, at)
-        after = (
-            score(lm, config, "trained model", observer)
-            if config.num_eval_episodes
-            else None
-        )
-        if after is not None:
-            run.write("evaluation.json", _describe(before, after))
-        return TrainResult(
-            path,
-            lm,
-            algorithm.iteration,
-            algorithm.num_timesteps,
-            before,
-            after,
-            tuple(remarks),
-        )
+        return _carry_out(config, run, lm, observer, at)
+
+
+def _carry_out(
+    config: TrainConfig,
+    run: RunDirectory,
+    lm: CausalLM,
+    observer: Observer,
+    at: Callable[[str], None],
+) -> TrainResult:
+    """Go from the newest whole checkpoint, or from the start, to the last evaluation."""
+    checkpoint, remarks = _find_checkpoint(run)
+    for remark in remarks:
+        observer.remark(remark)
+    has_scores = config.num_eval_episodes > 0
+    has_before = config.has_start_evaluation and has_scores
+    if checkpoint is None or has_before:
+        lm = starting_lm(config, lm, observer)
+    before = score(lm, config, "start model", observer) if has_before else None
+    algorithm = AGENTS[config.agent](
+        lm, config.env, config.agent_config(), env_kwargs=config.full_env_kwargs()
+    )
+    _restore(algorithm, run, checkpoint)
+    _learn(algorithm, run, config, observer, at)
+    after = score(lm, config, "trained model", observer) if has_scores else None
+    if after is not None:
+        run.write("evaluation.json", _describe(before, after))
+    return TrainResult(
+        directory=run.path,
+        lm=lm,
+        num_iterations=algorithm.iteration,
+        num_timesteps=algorithm.num_timesteps,
+        before=before,
+        after=after,
+        remarks=tuple(remarks),
+    )
+
+
+def _find_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
+    """Return what to go on from, and all that the user should know about the run."""
+    checkpoint, skipped = newest_checkpoint(run.checkpoints)
+    remarks = [
+        *run.remarks,
+        *(f"Skipped a checkpoint: {reason}" for reason in skipped),
+    ]
+    if checkpoint is not None:
+        remarks.append(f"Resuming from {checkpoint.directory}.")
+    elif skipped:
+        remarks.append("No checkpoint is whole; the run begins again.")
+    return checkpoint, remarks
 
 
 def prepare(config: TrainConfig) -> CausalLM:

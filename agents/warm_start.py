@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,6 @@ from chat_envs.cache import cache_directory
 from chat_envs.tokenizer import load_tokenizer
 
 __all__ = ["build_lm", "starting_lm"]
-
-_SOURCES = ("agents", "chat_envs")
-# Source that no weight depends on, so that editing it leaves the cache valid.
-_NOT_DETERMINING = ("commands", "testing", "tracking", "report.py", "train.py")
 
 
 def build_lm(config: TrainConfig) -> CausalLM:
@@ -111,7 +106,6 @@ def _key(config: TrainConfig, sft: SFTConfig, lm: CausalLM) -> str:
         "env": [config.env, anchors.version(config.env), config.full_env_kwargs()],
         "sft": dataclasses.asdict(sft),
         "machinery": machinery() | {"git_commit": None},
-        "sources": _source_checksum(),
     }
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
@@ -123,21 +117,3 @@ def _directory_checksums(directory: Path) -> dict[str, str]:
         return {}
     files = sorted([*directory.glob("*.safetensors"), *directory.glob("*.json")])
     return {path.name: checksum(path) for path in files}
-
-
-def _source_checksum() -> str:
-    digest = hashlib.sha256()
-    for path in _source_files():
-        digest.update(f"{path.name}:{checksum(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _source_files() -> Iterator[Path]:
-    """Yield our own source and data, in an order that is the same everywhere."""
-    top = Path(__file__).parent.parent
-    for package in _SOURCES:
-        for path in sorted((top / package).rglob("*")):
-            parts = path.relative_to(top).parts
-            is_source = path.suffix in (".py", ".json")
-            if is_source and not any(part in _NOT_DETERMINING for part in parts):
-                yield path

@@ -102,7 +102,7 @@ def register(
 
 
 def registrations(tag: str | None = None) -> list[Registration]:
-    """Return all registrations (with `tag`, if given), in the order of the table."""
+    """Return all registrations, only those with `tag` if given, in the order of the table."""
     return [r for r in _registrations.values() if tag is None or tag in r.tags]
 
 
@@ -166,7 +166,7 @@ _TABLE: list[_Row] = [
         "CustomerService",
         "default",
         "customer_service:CustomerService",
-        {},
+        {"context_length": 512},
         _APPLICATION,
         "Six intents, a shop's records, a written policy, a user who pushes",
     ),
@@ -174,7 +174,7 @@ _TABLE: list[_Row] = [
         "CustomerService",
         "hard",
         "customer_service:CustomerService",
-        {"tier": "hard", "context_length": 512},
+        {"tier": "hard", "context_length": 768},
         _APPLICATION,
         "Several errands in one dialogue, and a noisier channel",
     ),

@@ -5,9 +5,8 @@ bytes and in contexts without limit, so the result does not depend on the tokeni
 
 Words of the easy tiers should be one token each, above all the slot values: copying a value out
 of the context is what a small model finds hardest. So easy tiers weigh more, and each of their
-words, a rare one too, gets a weight of its own. Of `WORD_WEIGHT` 0 to 6,000 and `EASY_WEIGHT` 1
-to 16 these are the least that leave no slot value of an easy tier in pieces; more of either
-makes the default tiers longer.
+words, a rare one too, gets a weight of its own. Measured: with a `WORD_WEIGHT` of 800 two names
+were left in pieces, with 1,600 none; more of it makes the dialogues of the default tiers longer.
 """
 
 from __future__ import annotations
@@ -80,12 +79,13 @@ def train(
     [1, 1]
     """
     easy = frozenset(easy_ids)
-    texts = list(string.digits) * WORD_WEIGHT  # a digit behind a space is one token
+    # Before all words: a digit is one token, with the space before it too.
+    texts = [" ".join(string.digits)] * (10 * WORD_WEIGHT)
     for env_id, said in corpus.items():
         said = list(said)
         texts += said * (EASY_WEIGHT if env_id in easy else 1)
         if env_id in easy:
-            texts += _words(said) * WORD_WEIGHT
+            texts += [" ".join(_words(said))] * WORD_WEIGHT
     return train_tokenizer(texts)
 
 

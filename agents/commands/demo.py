@@ -41,18 +41,28 @@ DEMO: Mapping[str, Any] = {
     "agent": "ppo",
     "env": "chat_envs/CustomerService-easy-v0",
     "lm": "tiny",
-    "total_timesteps": 8_000,
+    "total_timesteps": 9_000,
     "warm_start": {
         "script": "careless",
-        "num_steps": 350,
+        "num_steps": 200,
         "num_episodes": 32,
         "learning_rate": 3e-3,
     },
     "hyperparameters": {
         "num_episodes": 64,
         "group_size": 8,
-        "learning_rate": 2e-4,
+        "learning_rate": 3e-4,
+        "learning_rate_schedule": "linear",
         "num_epochs": 2,
+        "num_minibatches": 2,
+        "trace": 1.0,
+        # The critic shares the trunk: a strong pull on it would unlearn to copy.
+        "value_coefficient": 0.1,
+        "value_learning_rate": 3e-3,
+        "value_clip": None,
+        "kl_coefficient": 0.05,
+        "kl_estimator": "k2",
+        "kl_placement": "loss",
     },
     "num_eval_episodes": 200,
     "eval_split": "test",
@@ -92,13 +102,14 @@ def run(argv: Sequence[str]) -> int:
         check_run_name(config.run)
         lm = prepare(config)
     directory = RUNS / config.run
-    is_finished = (directory / SUMMARY_FILE).is_file()
+    is_replacing = arguments.force or (directory / SUMMARY_FILE).is_file()
+    is_there = (directory / "config.json").is_file()
     with TerminalObserver() as observer:
         result = train(
             config,
             lm=lm,
-            is_resuming=(directory / "config.json").is_file(),
-            is_replacing=arguments.force or is_finished,
+            is_resuming=is_there and not is_replacing,
+            is_replacing=is_replacing,
             observer=observer,
         )
     assert result.before is not None and result.after is not None

@@ -92,6 +92,8 @@ def command(run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], in
         except (BadInput, RunError, DamagedFileError) as error:
             say(f"error: {error}")
             return 2
+        except BrokenPipeError:
+            raise  # whoever read our output has gone: `chat-envs` itself knows what to do
         except (OSError, FloatingPointError, MemoryError) as error:
             say(f"failed: {type(error).__name__}: {error}")
             return 1

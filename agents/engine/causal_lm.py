@@ -13,6 +13,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,18 +24,19 @@ from agents.engine.evaluation import check_batch, evaluate, log_probs_of
 from agents.engine.language_model import Evaluation, TokenBatch, TrainingConfig
 from agents.engine.network import (
     CausalNetwork,
+    cast_parameters,
     disable_dropout,
     num_input_ids,
     output_layer,
 )
-from agents.engine.optimizer import adamw_state, build_adamw, load_adamw
+from agents.engine.optimizer import adamw_state, build_adamw, parse_adamw
 from agents.engine.probe import check_family, probe
 from agents.engine.state_file import (
+    TrainingRecord,
+    check_state,
     load_module,
     module_state,
-    read_record,
     read_tensors,
-    write_record,
     write_tensors,
 )
 from agents.engine.value_head import ValueHead
@@ -42,7 +44,9 @@ from agents.engine.value_head import ValueHead
 __all__ = ["CausalLM", "VALUE_HEAD_FILE"]
 
 VALUE_HEAD_FILE = "value_head.safetensors"
-_FORMAT = 1  # of the directory that `save` writes
+_MODEL_FILE = "model.safetensors"
+_REFERENCE_FILE = "reference.safetensors"
+_OPTIMIZER_FILE = "optimizer.safetensors"
 
 
 class CausalLM(abc.ABC):
@@ -157,7 +161,7 @@ class CausalLM(abc.ABC):
             raise ValueError(
                 f"{self.name} has no value head; load it with has_value_head=True."
             )
-        self._restore(self.network.value_head, path)
+        load_module(self.network.value_head, read_tensors(path), path)
 
     def save(self, directory: Path) -> None:
         """Write all that training needs: weights, value head, reference, optimizer.
@@ -170,59 +174,64 @@ class CausalLM(abc.ABC):
         optimizer, _ = self._ready()
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        write_tensors(directory / "model.safetensors", module_state(self.module))
+        write_tensors(directory / _MODEL_FILE, module_state(self.module))
         if self.network.value_head is not None:
             tensors = module_state(self.network.value_head)
             write_tensors(directory / VALUE_HEAD_FILE, tensors)
         if self._reference is not None:
             tensors = module_state(self._reference.language_model)
-            write_tensors(directory / "reference.safetensors", tensors)
-        write_tensors(
-            directory / "optimizer.safetensors", adamw_state(optimizer, self.network)
+            write_tensors(directory / _REFERENCE_FILE, tensors)
+        write_tensors(directory / _OPTIMIZER_FILE, adamw_state(optimizer, self.network))
+        weights, critic = optimizer.param_groups
+        record = TrainingRecord(
+            has_value_head=self.network.value_head is not None,
+            has_reference=self._reference is not None,
+            num_updates=self._num_updates,
+            learning_rates=(float(weights["lr"]), float(critic["lr"])),
         )
-        record = {
-            "format": _FORMAT,
-            "has_value_head": self.network.value_head is not None,
-            "has_reference": self._reference is not None,
-            "num_updates": self._num_updates,
-            "learning_rates": [group["lr"] for group in optimizer.param_groups],
-        }
-        write_record(directory / "training.json", record)
+        record.write(directory / "training.json")
 
     def load(self, directory: Path) -> None:
         """Restore what `save` wrote, bit for bit; configure_training must have been called.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is damaged, or belongs to another model; the file is named.
+            ValueError: a file is damaged, or belongs to another model; the file is named, and
+                nothing has changed.
         """
         optimizer, _ = self._ready()
         directory = Path(directory)
         path = directory / "training.json"
-        record = read_record(path)
-        if record.get("format") != _FORMAT:
+        record = TrainingRecord.read(path)
+        value_head = self.network.value_head
+        if record.has_value_head != (value_head is not None):
             raise ValueError(
-                f"{path} has format {record.get('format')}; this version reads {_FORMAT}."
+                f"{path} was written with has_value_head={record.has_value_head}, this model has "
+                f"has_value_head={value_head is not None}; construct it like the one saved."
             )
-        has_value_head = self.network.value_head is not None
-        if record["has_value_head"] != has_value_head:
-            raise ValueError(
-                f"{path} was written with has_value_head={record['has_value_head']}, this model "
-                f"has has_value_head={has_value_head}; construct it like the one saved."
-            )
-        self._restore(self.module, directory / "model.safetensors")
-        if self.network.value_head is not None:
-            self._restore(self.network.value_head, directory / VALUE_HEAD_FILE)
-        self._reference = None
-        if record["has_reference"]:
-            self._reference = self._new_reference()
-            module = self._reference.language_model
-            self._restore(module, directory / "reference.safetensors")
-        load_adamw(optimizer, self.network, directory / "optimizer.safetensors")
-        rates = record["learning_rates"]
+        targets: dict[str, nn.Module] = {_MODEL_FILE: self.module}
+        if value_head is not None:
+            targets[VALUE_HEAD_FILE] = value_head
+        reference = self._new_reference() if record.has_reference else None
+        if reference is not None:
+            targets[_REFERENCE_FILE] = reference.language_model
+        # Everything is read and checked before anything is changed.
+        files = {name: read_tensors(directory / name) for name in targets}
+        for name, module in targets.items():
+            check_state(module, files[name], directory / name)
+        path = directory / _OPTIMIZER_FILE
+        state = parse_adamw(read_tensors(path), self.network, path)
+        for name, module in targets.items():
+            load_module(module, files[name], directory / name)
+        optimizer.zero_grad(set_to_none=True)
+        optimizer.state.clear()
+        optimizer.state.update(state)
+        rates = record.learning_rates
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = float(rate)
-        self._num_updates = int(record["num_updates"])
+            group["lr"] = rate
+        self._reference = reference
+        self._num_updates = record.num_updates
+        self._has_gradient = False
 
     def configure_training(self, config: TrainingConfig) -> None:
         """Build optimizer state, before the first `backward`; calling again starts afresh.
@@ -269,8 +278,15 @@ class CausalLM(abc.ABC):
         """Change the step size from now on.
 
         The value head follows unless `value_learning_rate` gave it a step size of its own.
+
+        Raises:
+            ValueError: it is negative or not finite.
         """
         optimizer, config = self._ready()
+        if not 0 <= learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate must be finite and at least 0, got {learning_rate}."
+            )
         weights, critic = optimizer.param_groups
         weights["lr"] = learning_rate
         if config.value_learning_rate is None:
@@ -305,21 +321,19 @@ class CausalLM(abc.ABC):
     def _weights_version(self) -> Hashable:
         """Return something that changes whenever a weight does: caches of other weights are stale.
 
-        Torch counts in-place writes of a tensor itself; the number of updates covers engines that
-        write through aliases, which that count misses.
+        Torch counts in-place writes of a tensor itself; its address changes where `.data` is
+        replaced; the number of updates covers engines that write through aliases, which both miss.
         """
-        writes = sum(parameter._version for parameter in self.module.parameters())
-        return self._num_updates, writes
-
-    def _restore(self, module: nn.Module, path: Path) -> None:
-        load_module(module, read_tensors(path), path)
+        writes = [(p.data_ptr(), p._version) for p in self.module.parameters()]
+        return self._num_updates, *writes
 
     def _new_reference(self) -> CausalNetwork:
         """Return a frozen network of the same shape; its weights are still to be filled in."""
         device = self.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             module = type(self.module)(copy.deepcopy(self.module.config))
-        nn.Module.to(module, device=device, dtype=next(self.module.parameters()).dtype)
+        cast_parameters(module, (p.dtype for p in self.module.parameters()))
+        nn.Module.to(module, device=device)
         disable_dropout(module)
         reference = CausalNetwork(module, self.vocab_size)
         reference.forbidden_V.copy_(self.network.forbidden_V)
@@ -335,4 +349,9 @@ def _context_length(module: PreTrainedModel) -> int:
             f"The config of {type(module).__name__} does not say how many positions it attends to "
             f"(max_position_embeddings is {length!r}); set it before loading."
         )
+    rotary: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    for part in (rotary, *rotary.values()):  # one for the model, or one a kind of layer
+        if isinstance(part, dict) and part.get("rope_type") == "longrope":
+            # Past this, every position is rotated anew: what is cached would no longer fit.
+            length = min(length, int(part["original_max_position_embeddings"]))
     return length

@@ -9,6 +9,7 @@ Shape legend: N running rows, Q new tokens, R tokens of a reply, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -81,9 +82,10 @@ class CachedDecoder:
         self._context_length = context_length
         self._version = version
         self._max_rows = max_rows
-        self._slots = SlotTable(num_slots)
-        num_layers = network.language_model.config.get_text_config().num_hidden_layers
-        self._cache = KeyValueCache(num_slots, num_layers)
+        self._num_layers: int = (
+            network.language_model.config.get_text_config().num_hidden_layers
+        )
+        self._start_over()
         self._filled_under = version()
         self._is_open = True
 
@@ -101,6 +103,7 @@ class CachedDecoder:
 
         Raises:
             ValueError: bad slots or contexts, a context too long for the model, no generator.
+            FloatingPointError: the model's logits are not finite.
             RuntimeError: the block of `LanguageModel.decoder` has ended.
         """
         if not self._is_open:
@@ -115,13 +118,18 @@ class CachedDecoder:
             )
         noise_BR = self._noise(len(contexts), sampling, generator)
         requests = self._plan(contexts, slots, sampling)
-        with torch.no_grad(), ragged_attention_of(self._network.language_model):
-            # Like lengths together: a prefill forward is as wide as its longest row.
-            queue = sorted(requests, key=lambda r: (r.num_new, self._slots.row(r.slot)))
-            for first in range(0, len(queue), self._max_rows):
-                block = queue[first : first + self._max_rows]
-                self._seat(block)
-                self._decode(block, self._prefill(block), sampling, noise_BR)
+        # Like lengths together: a prefill forward is as wide as its longest row.
+        queue = sorted(requests, key=lambda r: (r.num_new, self._slots.row(r.slot)))
+        try:
+            with torch.no_grad(), ragged_attention_of(self._network.language_model):
+                for first in range(0, len(queue), self._max_rows):
+                    block = queue[first : first + self._max_rows]
+                    self._seat(block)
+                    self._decode(block, self._prefill(block), sampling, noise_BR)
+        except BaseException:
+            # Rows may be half moved, and one NaN in a column that nobody reads spoils its row.
+            self._start_over()
+            raise
         return _collect(requests)
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
@@ -134,12 +142,15 @@ class CachedDecoder:
     def close(self) -> None:
         """Refuse further calls and give the caches' memory back."""
         self._is_open = False
-        self._cache = KeyValueCache(self.num_slots, 0)
-        self._slots.forget()
+        self._start_over()
 
     @property
     def _device(self) -> torch.device:
         return self._network.forbidden_V.device
+
+    def _start_over(self) -> None:
+        self._slots = SlotTable(self.num_slots)
+        self._cache = KeyValueCache(self.num_slots, self._num_layers)
 
     def _check_slots(self, slots: Sequence[int]) -> None:
         wrong = [slot for slot in slots if not 0 <= slot < self.num_slots]
@@ -256,10 +267,12 @@ class CachedDecoder:
             if noise_BR is not None:
                 noise_N = noise_BR[[request.index for request in running], step]
             ids_N, log_probs_N = sample(logits_NV, sampling, noise_N)
-            running = self._settle(running, ids_N, log_probs_N, sampling.stop_ids)
-            if not running:
+            left = self._settle(running, ids_N, log_probs_N, sampling)
+            if not left:
                 return
-            self._seat(running)
+            if len(left) < len(running):
+                self._seat(left)
+            running = left
             news = [np.array(request.reply[-1:]) for request in running]
             starts = [len(request.context) + step for request in running]
             logits_NV = self._advance(slice(0, len(running)), news, starts)
@@ -270,15 +283,23 @@ class CachedDecoder:
         running: Sequence[_Request],
         ids_N: torch.Tensor,
         log_probs_N: torch.Tensor,
-        stop_ids: frozenset[int],
+        sampling: Sampling,
     ) -> list[_Request]:
         """Append the sampled ids and return the requests that go on, in their new rows."""
         is_done = []
-        sampled = zip(running, ids_N.tolist(), log_probs_N.tolist(), strict=True)
+        log_probs = log_probs_N.tolist()
+        if not math.isfinite(sum(log_probs)):
+            wrong = [r.slot for r, p in zip(running, log_probs) if not math.isfinite(p)]
+            raise FloatingPointError(
+                f"The logits of slots {wrong[:5]} at temperature {sampling.temperature} are not "
+                "finite. Look for weights that are not (a learning rate too high?), or raise the "
+                "temperature."
+            )
+        sampled = zip(running, ids_N.tolist(), log_probs, strict=True)
         for request, token, log_prob in sampled:
             request.reply.append(token)
             request.log_probs.append(log_prob)
-            request.is_finished = token in stop_ids
+            request.is_finished = token in sampling.stop_ids
             is_done.append(request.is_finished or len(request.reply) == request.limit)
             if is_done[-1]:
                 # The last id was sampled but never fed: its keys are not in the cache.

@@ -5,6 +5,8 @@ Shape legend: B sequences, S tokens of a sequence (right-padded), N action token
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -36,15 +38,35 @@ def check_batch(batch: TokenBatch, context_length: int, network: CausalNetwork) 
             f"The batch is {shape[1]} tokens long, the model attends to {context_length}; "
             "shorten the dialogues or take a model with a longer context."
         )
-    place_S = torch.arange(shape[1], device=batch.input_ids.device)
+    if batch.action_mask.dtype is not torch.bool:
+        raise ValueError(
+            f"action_mask must be bool, got {batch.action_mask.dtype}; "
+            "integers would be taken for indices."
+        )
+    if not ((batch.lengths >= 1) & (batch.lengths <= shape[1])).all():
+        raise ValueError(
+            f"lengths must lie in [1, {shape[1]}], got {batch.lengths.tolist()}."
+        )
+    _check_ids(batch, network)
+
+
+def _check_ids(batch: TokenBatch, network: CausalNetwork) -> None:
+    ids_BS = batch.input_ids
+    if not ((ids_BS >= 0) & (ids_BS < network.num_ids)).all():
+        raise ValueError(
+            f"input_ids reach from {int(ids_BS.min())} to {int(ids_BS.max())}; the model knows 0 "
+            f"to {network.num_ids - 1}. Padding must be a known id too: 0 will do."
+        )
+    place_S = torch.arange(ids_BS.shape[1], device=ids_BS.device)
     outside = batch.action_mask & (place_S >= batch.lengths[:, None])
     if outside.any() or batch.action_mask[:, :1].any():
         raise ValueError(
             "action_mask marks a row's first token, which nothing precedes, or tokens past its "
             "length."
         )
-    said = batch.input_ids[batch.action_mask]
-    is_known = (said >= 0) & (said < len(network.forbidden_V))
+    said = ids_BS[batch.action_mask]
+    # An output layer may be smaller than the input embedding.
+    is_known = said < len(network.forbidden_V)
     wrong = said[~is_known] if not is_known.all() else said[network.forbidden_V[said]]
     if len(wrong):
         raise ValueError(
@@ -59,7 +81,7 @@ def evaluate(network: nn.Module, batch: TokenBatch, temperature: float) -> Evalu
     Args:
         network: a `CausalNetwork`, or an engine around one.
         batch: passed `check_batch`.
-        temperature: divides the logits, above 0.
+        temperature: divides the logits, finite and above 0.
     """
     token_BN = batch.action_mask.nonzero(as_tuple=True)
     logits_NV, values_BS = _action_logits(network, batch, temperature)
@@ -101,8 +123,8 @@ def entropy_of(logits_NV: torch.Tensor, log_normaliser_N: torch.Tensor) -> torch
 def _action_logits(
     network: nn.Module, batch: TokenBatch, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}.")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be finite and above 0, got {temperature}.")
     row_N, token_N = batch.action_mask.nonzero(as_tuple=True)
     # Token s was drawn in the state that ends with token s - 1.
     state_N = row_N * batch.input_ids.shape[1] + token_N - 1

@@ -83,14 +83,14 @@ class KeyValueCache:
 
     def arrange(self, rows: Sequence[int], sources: Sequence[int]) -> None:
         """Make each of `rows` hold what the same place of `sources` held."""
-        if not rows:
+        tensors = [tensor for pair in self._layers.values() for tensor in pair]
+        if not rows or not tensors:
             return
-        length = self._high_water
-        for stored in (tensor for pair in self._layers.values() for tensor in pair):
-            to = torch.tensor(rows, device=stored.device)
-            source = torch.tensor(sources, device=stored.device)
-            # The right side is gathered before anything is written, so swaps are safe.
-            stored[to, :, :length] = stored[source, :, :length]
+        to, source = torch.tensor([rows, sources], device=tensors[0].device)
+        for stored in tensors:
+            used = stored[:, :, : self._high_water]
+            # The sources are gathered before anything is written, so swaps are safe.
+            used.index_copy_(0, to, used.index_select(0, source))
 
     def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
         """Return how many columns the forward reads, and the position of the first."""

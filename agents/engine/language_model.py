@@ -35,7 +35,7 @@ class Sampling:
     Attributes:
         max_new_tokens: longest reply in tokens, its stop id included; at least 1.
         stop_ids: ids that end a reply; the id itself belongs to the reply.
-        temperature: divides the logits; above 0.
+        temperature: divides the logits; finite and above 0.
         top_k: keep the k likeliest ids; 0 keeps all.
         top_p: keep the smallest set of ids of at least this probability; 1 keeps all.
         is_greedy: take the likeliest id; its log-prob is that of the whole distribution at
@@ -54,9 +54,9 @@ class Sampling:
             raise ValueError(
                 f"max_new_tokens must be at least 1, got {self.max_new_tokens}."
             )
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(
-                f"temperature must be above 0, got {self.temperature}; "
+                f"temperature must be finite and above 0, got {self.temperature}; "
                 "use is_greedy=True for argmax."
             )
         if self.top_k < 0:
@@ -177,10 +177,19 @@ class Decoder(Protocol):
                 the context starts over from their longest common prefix.
             sampling: how to draw.
             generator: source of randomness on the model's device; required unless greedy.
+
+        Raises:
+            ValueError: bad slots or contexts, or no generator; nothing was computed.
+            FloatingPointError: the model's logits are not finite. After this or any other error
+                while computing, all slots start over.
         """
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
-        """Forget the caches of `slots` (all when None)."""
+        """Forget the caches of `slots` (all when None).
+
+        Updates, `load` and writes to parameters are noticed without it; writes through
+        `parameter.data` are not, since torch does not count them.
+        """
 
 
 class LanguageModel(Protocol):
@@ -222,7 +231,7 @@ class LanguageModel(Protocol):
         """Clip, update the weights, clear the gradients; return the norm before clipping."""
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Change the optimizer's step size from now on."""
+        """Change the step size from now on; the value head keeps one of its own if it has one."""
 
     def save_pretrained(self, directory: Path) -> None:
         """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back."""
@@ -231,4 +240,7 @@ class LanguageModel(Protocol):
         """Write weights, value head, reference and optimizer as safetensors and JSON."""
 
     def load(self, directory: Path) -> None:
-        """Restore what `save` wrote, bit for bit; configure_training must have been called."""
+        """Restore what `save` wrote, bit for bit; configure_training must have been called.
+
+        Where a file is missing, damaged or another model's, the error names it and nothing changes.
+        """

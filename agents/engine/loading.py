@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from agents.engine.causal_lm import VALUE_HEAD_FILE, CausalLM
 from agents.engine.local import LocalLM
+from agents.engine.network import cast_parameters
 from agents.engine.smollm2 import smollm2_directory
 from agents.engine.tiny_model import TINY_SHAPES, build_tiny
 
@@ -74,7 +75,7 @@ def load_lm(
     module, directory = _load_module(name, vocab_size, seed, dtype)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    nn.Module.to(module, device=torch.device(device), dtype=dtype)
+    nn.Module.to(module, device=torch.device(device))
     lm = build(
         module,
         name=name,
@@ -126,7 +127,9 @@ def _load_module(
             raise ValueError(
                 f"{name!r} has no vocabulary of its own: pass tokenizer= or vocab_size=."
             )
-        return build_tiny(name, vocab_size=vocab_size, seed=seed), None
+        module = build_tiny(name, vocab_size=vocab_size, seed=seed)
+        cast_parameters(module, (dtype for _ in module.parameters()))
+        return module, None
     if name == "smollm2-135m":
         directory = smollm2_directory()
         return _read(directory, dtype), directory

@@ -7,7 +7,7 @@ Shape legend: B sequences, S tokens, N chosen places, W hidden width, V vocabula
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from agents.engine.value_head import ValueHead
 __all__ = [
     "CausalNetwork",
     "advance",
+    "cast_parameters",
     "disable_dropout",
     "num_input_ids",
     "output_layer",
@@ -150,6 +151,16 @@ def output_layer(module: PreTrainedModel) -> nn.Linear:
 def num_input_ids(module: PreTrainedModel) -> int:
     """Return how many ids the input embedding knows."""
     return int(module.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+
+
+def cast_parameters(module: nn.Module, dtypes: Iterable[torch.dtype]) -> None:
+    """Give each parameter its dtype, in order, and leave the buffers alone.
+
+    `module.to(dtype)` would round the rotary frequencies too, which families keep in float32: in
+    bfloat16 a position near 1,000 is then off by whole radians.
+    """
+    for parameter, dtype in zip(module.parameters(), dtypes, strict=True):
+        parameter.data = parameter.data.to(dtype)
 
 
 def disable_dropout(module: nn.Module) -> None:

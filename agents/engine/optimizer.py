@@ -6,16 +6,17 @@ Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
 from agents.engine.language_model import TrainingConfig
 from agents.engine.network import CausalNetwork
-from agents.engine.state_file import read_tensors
 
-__all__ = ["adamw_state", "build_adamw", "clip_gradients", "load_adamw"]
+__all__ = ["AdamWState", "adamw_state", "build_adamw", "clip_gradients", "parse_adamw"]
+
+AdamWState = dict[torch.Tensor, dict[str, torch.Tensor]]  # as torch keeps it
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -73,17 +74,21 @@ def adamw_state(
     }
 
 
-def load_adamw(
-    optimizer: torch.optim.AdamW, network: CausalNetwork, path: Path
-) -> None:
-    """Restore what `adamw_state` returned, bit for bit; step sizes are not in it.
+def parse_adamw(
+    tensors: Mapping[str, torch.Tensor], network: CausalNetwork, path: Path
+) -> AdamWState:
+    """Return what goes into `optimizer.state`, bit for bit; step sizes are not in it.
+
+    Args:
+        tensors: what `adamw_state` returned.
+        network: the parameters that they belong to.
+        path: where they were read, for errors.
 
     Raises:
-        ValueError: `path` is of another model, or damaged. The optimizer is then unchanged.
+        ValueError: they are of another model, or damaged.
     """
-    tensors = read_tensors(path)
     parameters = dict(network.named_parameters())
-    fresh: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
+    fresh: AdamWState = {}
     for key, tensor in tensors.items():
         name, _, moment = key.rpartition(".")
         parameter = parameters.get(name)
@@ -91,6 +96,12 @@ def load_adamw(
         if parameter is None or moment not in _MOMENTS or tensor.shape != shape:
             raise ValueError(
                 f"{path} belongs to another model: {key} of shape {tuple(tensor.shape)}."
+            )
+        dtype = torch.float32 if moment == "step" else parameter.dtype
+        if tensor.dtype != dtype:
+            raise ValueError(
+                f"{path} holds {key} as {tensor.dtype}, expected {dtype}: load the model with the "
+                "dtype that it was saved in."
             )
         # torch keeps the count of steps on the CPU, the moments beside their parameter.
         device = torch.device("cpu") if moment == "step" else parameter.device
@@ -100,5 +111,4 @@ def load_adamw(
             raise ValueError(
                 f"{path} is not whole: a parameter has only {sorted(state)}."
             )
-    optimizer.state.clear()
-    optimizer.state.update(fresh)
+    return fresh

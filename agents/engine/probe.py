@@ -46,7 +46,7 @@ def probe(network: CausalNetwork, context_length: int) -> float:
         with torch.no_grad():
             gap = _gap(network, context_length, is_training=False)
             noise = _gap(network, context_length, is_training=True)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+    except (LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{family} cannot be decoded with a key/value cache of one position a row "
             f"({type(error).__name__}: {error})."

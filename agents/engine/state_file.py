@@ -6,7 +6,9 @@ Every error names the file, since a checkpoint has several.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,71 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 __all__ = [
+    "TrainingRecord",
+    "check_state",
     "load_module",
     "module_state",
-    "read_record",
     "read_tensors",
-    "write_record",
     "write_tensors",
 ]
+
+_FORMAT = 1  # of the directory that `CausalLM.save` writes
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a saved training state holds beside its tensors.
+
+    Attributes:
+        has_value_head: whether there is a critic's file.
+        has_reference: whether there is a reference model's file.
+        num_updates: optimizer steps taken.
+        learning_rates: step sizes of the weights and of the value head.
+    """
+
+    has_value_head: bool
+    has_reference: bool
+    num_updates: int
+    learning_rates: tuple[float, float]
+
+    def write(self, path: Path) -> None:
+        """Write a JSON object."""
+        record = {"format": _FORMAT, **asdict(self)}
+        text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False)
+        path.write_text(text + "\n", "utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingRecord:
+        """Return what `write` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or of another format; the field is named.
+        """
+        record = _read_object(path)
+        if (found := record.pop("format", None)) != _FORMAT:
+            raise ValueError(
+                f"{path} has format {found}; this version reads {_FORMAT}."
+            )
+        names = {field.name for field in fields(cls)}
+        if record.keys() != names:
+            raise ValueError(
+                f"{path} is damaged: it lacks {sorted(names - record.keys())}, and "
+                f"{sorted(record.keys() - names)} are unknown."
+            )
+        is_right = {
+            "has_value_head": isinstance(record["has_value_head"], bool),
+            "has_reference": isinstance(record["has_reference"], bool),
+            "num_updates": type(record["num_updates"]) is int,
+            "learning_rates": _are_rates(record["learning_rates"]),
+        }
+        for name in sorted(names):
+            if not is_right[name]:
+                raise ValueError(
+                    f"{path} is damaged: {name} is {record[name]!r}; take another checkpoint."
+                )
+        weights_rate, critic_rate = record.pop("learning_rates")
+        return cls(**record, learning_rates=(weights_rate, critic_rate))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -50,18 +110,15 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON object."""
-    path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
+def _are_rates(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(rate) is float and 0 <= rate < math.inf for rate in value)
+    )
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a JSON object.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a JSON object.
-    """
+def _read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; the checkpoint is not whole.")
     try:
@@ -87,13 +144,13 @@ def module_state(module: nn.Module) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def load_module(
+def check_state(
     module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
 ) -> None:
-    """Copy `tensors` into the module where its own lie, so that addresses stay.
+    """Refuse tensors that `load_module` would not copy bit for bit.
 
     Raises:
-        ValueError: names or shapes differ; the first difference is named. Nothing is changed.
+        ValueError: names, shapes or dtypes differ; the file and the first difference are named.
     """
     own = module_state(module)
     if own.keys() != tensors.keys():
@@ -108,6 +165,22 @@ def load_module(
                 f"{path} belongs to another model: {name} has shape "
                 f"{tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}."
             )
+        if tensor.dtype != tensors[name].dtype:
+            raise ValueError(
+                f"{path} holds {name} as {tensors[name].dtype}, the model as {tensor.dtype}: "
+                "load the model with the dtype that it was saved in."
+            )
+
+
+def load_module(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
+) -> None:
+    """Copy `tensors` into the module where its own lie, so that addresses stay.
+
+    Raises:
+        ValueError: see `check_state`. Nothing is changed.
+    """
+    check_state(module, tensors, path)
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in module_state(module).items():
             tensor.copy_(tensors[name])

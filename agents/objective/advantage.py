@@ -90,8 +90,7 @@ def subtract_baseline(
         ValueError: on an unknown baseline, or `greedy` without its returns.
 
     >>> returns, group = torch.tensor([[1.0], [3.0], [8.0]]), torch.zeros(3, dtype=torch.int64)
-    >>> known = torch.ones(3, 1, dtype=torch.bool)
-    >>> subtract_baseline(returns, known, group, baseline="leave_one_out")[0].tolist()
+    >>> subtract_baseline(returns, returns > 0, group, baseline="leave_one_out")[0].tolist()
     [[-4.5], [-1.5], [6.0]]
     """
     zeros_BT = torch.zeros_like(returns_BT)

@@ -1,17 +1,24 @@
-"""What the numbers of a run depend on beside its config: versions, commit, threads."""
+"""What the numbers of a run depend on beside its config: versions, source, threads."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["machinery"]
+from agents.checkpoint import checksum
 
+__all__ = ["machinery", "source_checksum"]
+
+_SOURCES = ("agents", "chat_envs")
+# What no number depends on, so that editing it leaves runs and caches valid.
+_NOT_DETERMINING = ("commands", "testing", "tracking", "report.py", "anchors.json")
 _PACKAGES = (
     "chat-envs",
     "deepspeed",
@@ -25,7 +32,7 @@ _PACKAGES = (
 
 
 def machinery() -> dict[str, Any]:
-    """Return what else the numbers of a run depend on: versions, commit, threads."""
+    """Return what else the numbers of a run depend on: versions, source, threads."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -35,9 +42,29 @@ def machinery() -> dict[str, Any]:
     return {
         "versions": versions,
         "git_commit": _git_commit(),
+        "source": source_checksum(),
         "threads": torch.get_num_threads(),
         "has_cuda": torch.cuda.is_available(),
     }
+
+
+def source_checksum() -> str:
+    """Return the SHA-256 of our own source and data, of all that numbers may depend on."""
+    digest = hashlib.sha256()
+    for path in _source_files():
+        digest.update(f"{path.name}:{checksum(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _source_files() -> Iterator[Path]:
+    """Yield source and data files, in an order that is the same everywhere."""
+    top = Path(__file__).parents[2]
+    for package in _SOURCES:
+        for path in sorted((top / package).rglob("*")):
+            parts = path.relative_to(top).parts
+            is_source = path.suffix in (".py", ".json")
+            if is_source and not any(part in _NOT_DETERMINING for part in parts):
+                yield path
 
 
 def _git_commit() -> str | None:

@@ -171,24 +171,25 @@ class Clerk:
     def _verify(self, belief: _Belief) -> str:
         slots = [*self._rules.identifiers]
         if belief.intent in DETAIL_SLOTS:
-            slots.insert(0, DETAIL_SLOTS[belief.intent])
+            slots.append(DETAIL_SLOTS[belief.intent])
         values = belief.values
         missing = [slot for slot in slots if slot not in values]
         if missing:
             return self._ask(missing, belief)
         if self._key(values) in belief.failed:
-            return f"No match : {self._recite(values, ' , ')} ?"
+            return f"No {self._recite(values, ' , ')} ?"
+        if self._is_terse:
+            return f"ACTION check {' '.join(self._key(values))}"
         return f"ACTION check {self._recite(values, ' ')}"
 
     def _recite(self, values: Mapping[str, str], separator: str) -> str:
-        if self._is_terse:
-            return separator.join(self._key(values))
-        return separator.join(
-            [f"{slot} {values[slot]}" for slot in self._rules.identifiers]
-        )
+        forms = {"order": "order {}", "name": "{}", "code": "code {}"}
+        parts = [forms[slot].format(values[slot]) for slot in self._rules.identifiers]
+        return separator.join(parts)
 
     def _ask(self, missing: Sequence[str], belief: _Belief) -> str:
-        """Ask for what is missing, and repeat what was not confirmed yet."""
+        """Ask for what is missing, three things at most, and repeat what was not confirmed yet."""
+        missing = missing[:3]
         names = " and ".join(filter(None, [" , ".join(missing[:-1]), missing[-1]]))
         values = belief.values
         if self._is_terse:
@@ -200,9 +201,9 @@ class Clerk:
             )
         detail = DETAIL_SLOTS.get(belief.intent, "")
         if "intent" not in belief.is_confirmed:
-            return f"You want {self._wishes[belief.intent]} : your {names} ?"
+            return f"You want {self._wishes[belief.intent]} . Your {names} ?"
         if detail in values and detail not in belief.is_confirmed:
-            return f"{detail.capitalize()} {values[detail]} : your {names} ?"
+            return f"{detail.capitalize()} {values[detail]} . Your {names} ?"
         return f"Your {names} ?"
 
     def _skip_check(self, belief: _Belief) -> str:
@@ -249,7 +250,7 @@ class Clerk:
             return f"ACTION {intent} {value}"
         detail = DETAIL_SLOTS.get(intent)
         line = f"ACTION {intent} {target} {value}"
-        return f"{line} {detail} {belief.values[detail]}" if detail else line
+        return f"{line} {belief.values[detail]}" if detail else line
 
 
 def _obstacle(intent: str, record: Order) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence
+from typing import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -107,15 +107,21 @@ class Customer(AgendaUser):
         self._begin(self._errands[position])
         return True
 
+    def hear(self, acts: Iterable[Act]) -> None:
+        """Update the agenda; asked to identify itself, a pushy customer pleads first, once."""
+        acts = list(acts)
+        super().hear(acts)
+        is_asked = any(
+            kind == "request" and slot in ("name", "code") for kind, slot, _ in acts
+        )
+        if self._plea == "check" and is_asked:
+            self._plea = ""
+            self.push(Act("plead", "check"))
+
     def _react(self, act: Act) -> bool:
         kind, slot, value = act
         if kind == "no_match":
             return self._react_to_no_match()
-        if kind == "request" and slot in ("name", "code") and self._plea == "check":
-            self._plea = ""
-            super()._react(act)
-            self.push(Act("plead", "check"))
-            return True
         if kind != "inform" or slot not in self._open_requests:
             return super()._react(act)
         if slot in _RECORDED_SLOTS and value != "done" and not self.has_record:

@@ -102,9 +102,10 @@ class CustomerService(ChatEnv):
     Raises:
         ValueError: for an unknown tier or preset.
 
-    >>> env = CustomerService(tier="easy", context_length=128, reply_length=12)
+    >>> env = CustomerService(tier="easy", context_length=192, reply_length=12)
     >>> _ = env.reset(seed=0)
-    >>> env.conversation[1].content, env.expert_reply()  # doctest: +SKIP
+    >>> env.expert_reply().startswith("Your name and code")
+    True
     """
 
     component_names = ("success", "turn_cost", "violation")
@@ -272,7 +273,7 @@ class CustomerService(ChatEnv):
         """Return what a clerk says who keeps the policy and knows only the conversation."""
         return self._clerk.reply(self.conversation)
 
-    def careless_reply(self, rng: np.random.Generator, probability: float = 0.4) -> str:
+    def careless_reply(self, rng: np.random.Generator, probability: float = 0.6) -> str:
         """Return what a clerk with a systematic flaw says.
 
         It is the expert, except that with `probability`, decided at its first reply in an

@@ -19,7 +19,7 @@ from chat_envs.core import ChatEnv, Turn
 from chat_envs.message import Message, Role, system, user
 from chat_envs.vector import vector_entry_point
 
-__all__ = ["SWEEP", "Echo", "make_vector", "share_in_place"]
+__all__ = ["Echo", "SWEEP", "make_vector", "share_in_place"]
 
 SWEEP = tuple({"min_words": k, "max_words": k} for k in (1, 2, 3, 4, 6, 8, 10))
 """Keywords of `Echo`, from easy to hard: how many words are said."""

@@ -21,6 +21,7 @@ _MAX_WORDS = 24
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE_END = re.compile(r"[.!:;\n]")
 _VOWELS = tuple("aeiou")
+_SORTS = frozenset({"kind", "type", "sort"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,9 @@ class Grammar:
         words: list[str] = []
         for word in _WORD.findall(text.lower().replace("\u2019", "'")):
             by = table.get(word)
-            if by is None:
+            if word == "of" and words and words[-1] in _SORTS:
+                words.pop()  # a kind of tool is a tool
+            elif by is None:
                 words.append(word)
             elif by != ("it",) or words[-1:] != ["it"]:  # a thing that: one `it`
                 words.extend(by)

@@ -221,3 +221,31 @@ def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
         PPO.load(tmp_path, lm, env)
     with pytest.raises(ValueError, match="exactly.*iteration"):
         make(*CASES[0]).load_state_dict({"iteration": 3})
+
+
+def test_a_linear_schedule_falls_to_zero_at_the_end_of_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kwargs = {"learning_rate": 0.4, "learning_rate_schedule": "linear"}
+    algorithm = make(REINFORCE, CASES[0][1] | kwargs)
+    rates: list[float] = []
+    monkeypatch.setattr(algorithm.lm, "set_learning_rate", rates.append)
+    algorithm.learn(total_iterations=4)
+    assert rates == pytest.approx([0.4, 0.3, 0.2, 0.1])
+
+
+def test_a_constant_schedule_leaves_the_step_size_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    algorithm = make(*CASES[0])
+    monkeypatch.delattr(type(algorithm.lm).__mro__[1], "set_learning_rate")
+    algorithm.learn(total_iterations=2)
+
+
+def test_no_timesteps_play_no_episode() -> None:
+    assert make(*CASES[0]).learn(total_timesteps=0).iteration == 0
+
+
+def test_imitation_has_a_schedule_of_its_own() -> None:
+    with pytest.raises(ValueError, match="schedule of its own"):
+        make(SFT, SMALL | {"learning_rate_schedule": "linear"})

@@ -1,4 +1,4 @@
-"""Templates of transformers, written forwards: the same ids as the template's own, no forged roles."""
+"""Templates of transformers, written forwards: the template's own ids, and no forged roles."""
 
 from __future__ import annotations
 
@@ -199,6 +199,11 @@ def test_a_dialogue_may_open_with_replies() -> None:
 def test_a_template_that_rewrites_its_past_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be used.*chat_template.jinja"):
         make(name)
+
+
+def test_a_template_whose_new_text_depends_on_the_old_is_refused() -> None:
+    with pytest.raises(ValueError, match="otherwise after a second reply"):
+        make("numbered")
 
 
 def test_a_template_that_moves_the_system_message_is_refused_with_one() -> None:

@@ -88,6 +88,7 @@ def test_an_added_token_is_a_control_id_if_the_template_writes_it() -> None:
     tokenizer = PretrainedTokenizer(source, "toy")
     assert think in tokenizer.control_ids
     assert think not in tokenizer.encode("<think>")
+    assert tokenizer.decode(tokenizer.encode("<think>")) == "<think>"
 
 
 def test_the_padding_id_is_its_own_unless_that_ends_a_reply() -> None:

@@ -31,7 +31,8 @@ You help.<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
-LLAMA3 = """{{ bos_token }}{% for m in messages %}<|start|>{{ m['role'] }}<|stop|>
+LLAMA3 = """{{ bos_token }}{% for m in messages -%}
+<|start|>{{ m['role'] }}<|stop|>
 
 {{ m['content'] | trim }}<|eot|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant<|stop|>
 
@@ -58,12 +59,19 @@ MISTRAL = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}
 {{- raise_exception('Only user and assistant roles are supported') }}{% endif %}{% endfor %}"""
 
 # Llama 2 and Alpaca: text that anybody can write stands between a user and the reply.
-PLAIN = """{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token }}User: {{ m['content'] }}
+PLAIN = """{% for m in messages -%}
+{% if m['role'] == 'user' %}{{ bos_token }}User: {{ m['content'] }}
 {% else %}Bot: {{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}
 {%- if add_generation_prompt %}Bot: {% endif %}"""
 
 # Counts its messages, so the first is written otherwise once there is a second.
 COUNTING = "{{ bos_token }}{{ messages | length }}" + CHATML
+
+# Numbers the user's messages: nothing is rewritten, but what is new depends on how much is old.
+NUMBERED = CHATML.replace(
+    "{{ m['role'] }}",
+    "{{ m['role'] }}{% if m['role'] == 'user' %} {{ loop.index }}{% endif %}\n",
+)
 
 # Keeps only the newest message of the user.
 FORGETFUL = """{% for m in messages[-1:] %}<|im_start|>{{ m['role'] }}
@@ -72,7 +80,8 @@ FORGETFUL = """{% for m in messages[-1:] %}<|im_start|>{{ m['role'] }}
 """
 
 # Says nothing of system messages after the first: text would be lost.
-DROPPING = """{% for m in messages %}{% if m['role'] != 'system' or loop.first %}<|im_start|>
+DROPPING = """{% for m in messages -%}
+{% if m['role'] != 'system' or loop.first %}<|im_start|>
 {{- m['role'] }}
 {{ m['content'] }}<|im_end|>
 {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -85,11 +94,13 @@ TEMPLATES = {
     "mistral": MISTRAL,
     "plain": PLAIN,
     "counting": COUNTING,
+    "numbered": NUMBERED,
     "forgetful": FORGETFUL,
     "dropping": DROPPING,
 }
 
-_SPECIAL = "<|bos|> <|eos|> <|im_start|> <|im_end|> <|start|> <|stop|> <|eot|> [INST] [/INST]".split()
+_SPECIAL = ["<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>"]
+_SPECIAL += ["<|start|>", "<|stop|>", "<|eot|>", "[INST]", "[/INST]"]
 
 
 @functools.cache

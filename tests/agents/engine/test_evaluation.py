@@ -129,7 +129,7 @@ def test_vocabulary_mask_holds_in_decoder_trainer_and_reference() -> None:
     expected = logits[allowed].log_softmax(-1)[allowed.index(9)]
     torch.testing.assert_close(lm.evaluate(batch).log_probs[0, 1], expected)
     torch.testing.assert_close(lm.reference_log_probs(batch)[0, 1], expected)
-    for wrong in (3, 40, VOCAB):
+    for wrong in (3, 40, VOCAB - 1):
         batch.input_ids[0, 1] = wrong
         with pytest.raises(ValueError, match=rf"\[{wrong}\].*cannot say"):
             lm.evaluate(batch)

@@ -40,7 +40,18 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", {**_GPT2, **_NO_IDS, "n_positions": CONTEXT}),
     "gemma": ("GemmaConfig", {**_BASE, "num_key_value_heads": 1, "head_dim": 8}),
     "mistral": ("MistralConfig", {**_BASE, "sliding_window": 6}),
-    # Beyond the six that were promised: capped logits, scaled logits, two kinds of layers.
+    "phi": ("PhiConfig", _BASE),
+    "opt": (
+        "OPTConfig",
+        {
+            **_BASE,
+            "ffn_dim": 64,
+            "word_embed_proj_dim": 32,
+            "do_layer_norm_before": True,
+        },
+    ),
+    "gpt-neox": ("GPTNeoXConfig", _BASE),
+    # Beyond the nine that were promised: capped logits, scaled logits, two kinds of layers.
     "gemma2": ("Gemma2Config", {**_BASE, "head_dim": 8, "sliding_window": 6}),
     "cohere": ("CohereConfig", _BASE),
     "gemma3": ("Gemma3TextConfig", {**_BASE, "head_dim": 8, "sliding_window": 6}),

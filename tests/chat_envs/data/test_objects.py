@@ -183,30 +183,38 @@ def test_without_categories_no_kind_is_told() -> None:
         assert (query is None) == is_kind, predicate.question
 
 
-# Written without looking at the lists: what people ask in this game.
+# What people ask in this game, some of it beyond what the table knows.
 NATURAL = """
-Is it alive? | Is it a living thing? | Is it an animal? | Is this an animal? | Is the object an animal?
-Is it a mammal? | Is it a type of bird? | Is it some kind of fruit? | Is it a vegetable? | Can you eat it?
-Is it edible? | Is it something you can eat? | Do people eat it? | Is it a food? | Is it a drink?
-Can you drink it? | Is it bigger than a car? | Is it larger than a dog? | Is it smaller than a cat?
-Is it bigger than a breadbox? | Is it bigger than a person? | Can it fly? | Does it fly? | Is it able to fly?
-Can it swim? | Does it have four legs? | Does it have wings? | Does it have fur? | Does it have feathers?
-Is it made of wood? | Is it made of metal? | Is it made out of metal? | Is it wooden? | Is it man-made?
-Is it manmade? | Is it natural? | Is it a tool? | Is it a vehicle? | Does it have wheels? | Does it have an engine?
-Is it electronic? | Does it use electricity? | Is it an electronic device? | Is it used in the kitchen?
-Is it found in the kitchen? | Can you wear it? | Do you wear it? | Is it worn on the feet? | Is it clothing?
-Is it a piece of furniture? | Is it furniture? | Can you ride it? | Is it a musical instrument? | Is it a toy?
-Is it a building? | Do people live in it? | Is it round? | Is it red? | Is it green? | Is it yellow in color?
-Is it usually white? | Is it sweet? | Does it taste sweet? | Is it hot? | Is it cold? | Is it a liquid?
-Is it a pet? | Is it a wild animal? | Does it live on a farm? | Is it a farm animal? | Does it live in the ocean?
-Is it found in the ocean? | Is it a plant? | Is it a tree? | Is it a flower? | Does it grow on trees?
-Does it grow underground? | Is it used for cutting? | Is it used to cut? | Is it used for writing?
-Do you write with it? | Can you read it? | Does it have a screen? | Is it small? | Is it tiny? | Is it big?
-Is it large? | Does it have stripes? | Does it have a long neck? | Is it an insect? | Is it a reptile? | Is it a fish?
-Hmm, is it an animal? | Okay. Is it a bird? | Great! Does it have legs? | Is it from Africa?
-Is it used for cleaning? | Is it a household item? | Do you sleep on it? | Is it made of glass? | Is it soft?
-Is it heavy? | Is it expensive? | Does it eat meat? | Is it dangerous? | Does it have a tail? | Is it in space?
-Can you hold it in your hand? | Is it a means of transportation? | Do children play with it? | Is it used outdoors?
+Is it alive? | Is it a living thing? | Is it an animal? | Is this an animal?
+Is the object an animal? | Is it a mammal? | Is it a type of bird?
+Is it some kind of fruit? | Is it a vegetable? | Can you eat it? | Is it edible?
+Is it something you can eat? | Do people eat it? | Is it a food? | Is it a drink?
+Can you drink it? | Is it bigger than a car? | Is it larger than a dog?
+Is it smaller than a cat? | Is it bigger than a breadbox? | Is it bigger than a person?
+Can it fly? | Does it fly? | Is it able to fly? | Can it swim? | Does it have four legs?
+Does it have wings? | Does it have fur? | Does it have feathers? | Is it made of wood?
+Is it made of metal? | Is it made out of metal? | Is it wooden? | Is it man-made?
+Is it manmade? | Is it natural? | Is it a tool? | Is it a vehicle?
+Does it have wheels? | Does it have an engine? | Is it electronic?
+Does it use electricity? | Is it an electronic device? | Is it used in the kitchen?
+Is it found in the kitchen? | Can you wear it? | Do you wear it?
+Is it worn on the feet? | Is it clothing? | Is it a piece of furniture?
+Is it furniture? | Can you ride it? | Is it a musical instrument? | Is it a toy?
+Is it a building? | Do people live in it? | Is it round? | Is it red? | Is it green?
+Is it yellow in color? | Is it usually white? | Is it sweet? | Does it taste sweet?
+Is it hot? | Is it cold? | Is it a liquid? | Is it a pet? | Is it a wild animal?
+Does it live on a farm? | Is it a farm animal? | Does it live in the ocean?
+Is it found in the ocean? | Is it a plant? | Is it a tree? | Is it a flower?
+Does it grow on trees? | Does it grow underground? | Is it used for cutting?
+Is it used to cut? | Is it used for writing? | Do you write with it? | Can you read it?
+Does it have a screen? | Is it small? | Is it tiny? | Is it big? | Is it large?
+Does it have stripes? | Does it have a long neck? | Is it an insect? | Is it a reptile?
+Is it a fish? | Hmm, is it an animal? | Okay. Is it a bird? | Great! Does it have legs?
+Is it from Africa? | Is it used for cleaning? | Is it a household item?
+Do you sleep on it? | Is it made of glass? | Is it soft? | Is it heavy?
+Is it expensive? | Does it eat meat? | Is it dangerous? | Does it have a tail?
+Is it in space? | Can you hold it in your hand? | Is it a means of transportation?
+Do children play with it? | Is it used outdoors?
 """
 
 

@@ -15,6 +15,7 @@ from chat_envs.envs.echo import SWEEP, Echo, make_vector, share_in_place
 from chat_envs.message import Role
 from chat_envs.replier import HOSTILE_REPLIERS, REPLIERS, play, play_many
 from chat_envs.testing import check_chat_env
+from tests.chat_envs.envs.episode_length import longest_expert_episode
 
 TIERS = ("easy", "default", "hard")
 WORDS = st.lists(st.sampled_from(["cat", "dog", "cow"]), min_size=1, max_size=6)
@@ -25,6 +26,16 @@ def said(env: Echo, seed: int) -> list[str]:
     message = env.conversation.last(Role.USER)
     assert message is not None
     return message.content.split()
+
+
+@pytest.mark.parametrize(
+    ("tier", "num_ids"), [("easy", 96), ("default", 384), ("hard", 384)]
+)
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_small_model_has_room_for_an_episode(
+    tier: str, num_ids: int, split: str
+) -> None:
+    assert longest_expert_episode(Echo(tier, split=split)) <= num_ids
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -178,3 +189,8 @@ def test_the_vector_environment_says_the_same() -> None:
     for env, seed in zip(vector.envs, (4, 5, 6), strict=True):
         said(single, seed)
         assert env.conversation == single.conversation
+
+
+def test_the_words_of_the_easy_tier_are_single_ids() -> None:
+    env = Echo("easy")
+    assert all(len(env.tokenizer.encode(w)) == 1 for w in env.candidate_replies())

@@ -19,6 +19,7 @@ from chat_envs.envs.guess_number import (
 )
 from chat_envs.replier import HOSTILE_REPLIERS, REPLIERS, play_many
 from chat_envs.testing import check_chat_env
+from tests.chat_envs.envs.episode_length import longest_expert_episode
 
 TIERS = {"easy": (10, 4), "default": (50, 7), "hard": (1000, 12)}
 
@@ -31,6 +32,16 @@ def begin(env: GuessNumber, goal: int) -> None:
     """Start an episode with a given goal, which no seed could be asked for."""
     env.reset(seed=0)
     env._goal = goal
+
+
+@pytest.mark.parametrize(
+    ("tier", "num_ids"), [("easy", 96), ("default", 384), ("hard", 384)]
+)
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_small_model_has_room_for_an_episode(
+    tier: str, num_ids: int, split: str
+) -> None:
+    assert longest_expert_episode(GuessNumber(tier, split=split)) <= num_ids
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -138,7 +149,9 @@ def test_what_the_blind_and_the_hostile_earn(tier: str, split: str) -> None:
     # Where numbers are held out, the share of them among the guesses need not be exact.
     assert abs(found / 300 - chance) <= spread + 0.03
     for name, replier in HOSTILE_REPLIERS.items():
-        assert not any(r.success for r in play_many(env, replier, range(10))), name
+        # "You have 4 turns", said back, is the guess 4: as good as any single guess.
+        rate = sum(r.success for r in play_many(env, replier, range(100))) / 100
+        assert rate <= (0.5 * chance + 0.02 if name == "copy_system" else 0.0)
 
 
 def test_the_blind_policy_reads_nothing_and_repeats_nothing() -> None:

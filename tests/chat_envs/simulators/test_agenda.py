@@ -194,13 +194,17 @@ def test_bad_weights_are_refused(weights: tuple[float, ...]) -> None:
 ACTS = st.builds(
     Act,
     st.sampled_from(["inform", "confirm", "request", "affirm", "bye", "nonsense"]),
-    st.sampled_from(["", "intent", "order", "name", "code", "outcome", "amount", "other"]),
+    st.sampled_from(
+        ["", "intent", "order", "name", "code", "outcome", "amount", "other"]
+    ),
     st.sampled_from(["", "8812", "Kim", "done", "45"]),
 )
 
 
 @given(st.lists(st.lists(ACTS, max_size=4), max_size=8))
-def test_whatever_is_heard_the_user_speaks_and_keeps_its_goal(turns: list[list[Act]]) -> None:
+def test_whatever_is_heard_the_user_speaks_and_keeps_its_goal(
+    turns: list[list[Act]],
+) -> None:
     user = make_user(pops=3)
     for acts in turns:
         user.hear(acts)

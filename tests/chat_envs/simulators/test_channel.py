@@ -29,7 +29,11 @@ def heard(act: Act, slot_error: float, intent_error: float) -> Counter[Act | Non
 def test_a_clean_channel_changes_nothing_and_draws_nothing() -> None:
     rng = np.random.default_rng(0)
     channel = ErrorChannel(rng, VALUES, 0.0, 0.0)
-    assert channel.transmit([NAME, INTENT, Act("affirm")]) == [NAME, INTENT, Act("affirm")]
+    assert channel.transmit([NAME, INTENT, Act("affirm")]) == [
+        NAME,
+        INTENT,
+        Act("affirm"),
+    ]
     assert rng.random() == np.random.default_rng(0).random()
 
 
@@ -42,7 +46,9 @@ def test_a_third_of_slot_errors_each_swaps_the_value_the_slot_or_drops() -> None
     for count in (swapped, moved, dropped):
         assert abs(count / NUM_DRAWS - 1 / 3) < 0.035  # four standard errors
     assert NAME not in counts
-    assert {act.value for act in counts if act and act.slot == "code"} == set(VALUES["code"])
+    assert {act.value for act in counts if act and act.slot == "code"} == set(
+        VALUES["code"]
+    )
 
 
 def test_errors_come_at_their_rate() -> None:
@@ -63,7 +69,9 @@ def test_slot_errors_leave_intents_alone_and_intent_errors_slots() -> None:
     assert set(heard(NAME, 0.0, 1.0)) == {NAME}
 
 
-@pytest.mark.parametrize("act", [Act("request", "outcome"), Act("bye"), Act("request", "name")])
+@pytest.mark.parametrize(
+    "act", [Act("request", "outcome"), Act("bye"), Act("request", "name")]
+)
 def test_acts_without_a_value_pass(act: Act) -> None:
     assert set(heard(act, 1.0, 1.0)) == {act}
 

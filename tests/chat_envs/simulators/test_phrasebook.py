@@ -11,7 +11,10 @@ from chat_envs.simulators.phrasebook import Phrasebook
 TEMPLATES = {
     "inform.name": {"train": ["I am {name} ."], "test": ["{name} here ."]},
     "inform.code": {"train": ["Code {code} ."], "test": ["It is {code} ."]},
-    "inform.name+inform.code": {"train": ["{name} , {code} ."], "test": ["{code} , {name} ."]},
+    "inform.name+inform.code": {
+        "train": ["{name} , {code} ."],
+        "test": ["{code} , {name} ."],
+    },
     "inform.intent": {"train": ["I want {value} ."], "test": ["{value} , please ."]},
     "inform.intent.refund": {"train": ["My money !"], "test": ["Money back !"]},
     "bye": {"train": ["Bye .", "Thanks ."], "test": ["So long ."]},

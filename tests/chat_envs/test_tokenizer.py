@@ -1,0 +1,143 @@
+"""The built-in tokenizer: every text comes back, and no text becomes a control id."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chat_envs.tokenizer import (
+    CONTROL_TOKENS,
+    MAX_ENTRIES,
+    BuiltinTokenizer,
+    head,
+    load_tokenizer,
+    plain,
+    train_tokenizer,
+)
+
+TOKENIZER = load_tokenizer()
+BYTES_ALONE = train_tokenizer([], num_entries=261)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TEXT)
+@example(" two  spaces ")
+@example("\0\0")
+@example("e\u0301 \u202e \ufeff 漢字 🙂")
+def test_text_survives_encoding_and_decoding(text: str) -> None:
+    for tokenizer in (TOKENIZER, BYTES_ALONE):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(st.text(), st.sampled_from(CONTROL_TOKENS))
+def test_no_text_encodes_to_a_control_id(text: str, token: str) -> None:
+    for written in (text, text + token, token + text, token + token):
+        ids = TOKENIZER.encode(written)
+        assert not TOKENIZER.control_ids & set(ids)
+        assert all(0 <= i < len(TOKENIZER) for i in ids)
+
+
+@given(st.lists(st.integers(0, len(TOKENIZER) - 1)))
+def test_any_ids_decode_to_text_without_the_control_ids(ids: list[int]) -> None:
+    text = TOKENIZER.decode(ids)
+    assert text == TOKENIZER.decode([i for i in ids if i not in TOKENIZER.control_ids])
+    text.encode("utf-8")  # whole characters only
+
+
+def test_a_lone_surrogate_is_a_question_mark() -> None:
+    assert plain("a\ud800b\udfff") == "a?b?"
+    assert TOKENIZER.decode(TOKENIZER.encode("a\ud800b")) == "a?b"
+
+
+def test_broken_utf8_is_the_replacement_character() -> None:
+    ids = TOKENIZER.encode("é")
+    assert TOKENIZER.decode(ids[:-1]) == "\ufffd"
+
+
+@given(st.text(st.sampled_from("0123456789"), min_size=1, max_size=12))
+def test_every_digit_is_a_token(digits: str) -> None:
+    # Behind the space that every text gets, the first digit is one token too.
+    assert len(TOKENIZER.encode(digits)) == len(digits)
+    assert len(TOKENIZER.encode("order " + digits)) == len(
+        TOKENIZER.encode("order")
+    ) + (len(digits))
+
+
+def test_a_word_is_the_same_token_wherever_it_stands() -> None:
+    (first,) = TOKENIZER.encode("the")
+    assert TOKENIZER.encode("the order")[0] == first
+    assert TOKENIZER.encode("is the order")[1:][:1] == (first,)
+
+
+def test_the_first_ids_are_the_control_tokens() -> None:
+    assert TOKENIZER.control_ids == frozenset(range(len(CONTROL_TOKENS)))
+    assert TOKENIZER.pad_id in TOKENIZER.control_ids
+    assert 256 + len(CONTROL_TOKENS) <= len(TOKENIZER) <= MAX_ENTRIES
+
+
+def test_every_byte_has_an_entry() -> None:
+    for tokenizer in (TOKENIZER, BYTES_ALONE):
+        assert isinstance(tokenizer, BuiltinTokenizer)
+        assert {bytes([b]) for b in range(256)} <= set(tokenizer._bytes)
+
+
+# Training ---------------------------------------------------------------------------------
+
+
+def test_training_on_nothing_gives_single_bytes() -> None:
+    assert len(BYTES_ALONE) == 261
+    assert len(BYTES_ALONE.encode("abc")) == len(" abc")
+
+
+def test_frequent_words_become_tokens() -> None:
+    tokenizer = train_tokenizer(["blue sky"] * 9, num_entries=270)
+    assert len(tokenizer.encode("blue sky")) < len(BYTES_ALONE.encode("blue sky"))
+    assert len(tokenizer) <= 270
+    same = train_tokenizer(["blue sky"] * 9, num_entries=270)
+    assert same.to_json() == tokenizer.to_json()
+
+
+def test_a_vocabulary_too_small_for_the_bytes_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 261"):
+        train_tokenizer(["a"], num_entries=260)
+
+
+# Loading ----------------------------------------------------------------------------------
+
+
+def test_it_is_loaded_once_and_shared_by_copies() -> None:
+    assert load_tokenizer("builtin") is load_tokenizer()
+    assert copy.deepcopy(TOKENIZER) is TOKENIZER
+    other: Any = pickle.loads(pickle.dumps(TOKENIZER))
+    assert other.encode("May I") == TOKENIZER.encode("May I")
+
+
+def test_a_tokenizer_is_returned_as_it_is() -> None:
+    assert load_tokenizer(BYTES_ALONE) is BYTES_ALONE
+
+
+def test_a_file_without_the_control_tokens_is_refused() -> None:
+    data = BYTES_ALONE.to_json().replace("<|end|>", "<|fin|>")
+    with pytest.raises(ValueError, match="must begin with the control tokens"):
+        BuiltinTokenizer(data, "other")
+
+
+def test_without_transformers_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "chat_envs.pretrained_tokenizer", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"pip install 'chat-envs\[agents\]'"):
+        load_tokenizer("smollm2-135m")
+
+
+def test_a_long_text_need_not_be_read_whole() -> None:
+    text = "ab cd " * 100_000
+    few = TOKENIZER.encode(head(text, 10))
+    assert few[:10] == TOKENIZER.encode(text)[:10]
