@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from agents.algorithm import Algorithm, IterationReport
 from agents.checkpoint import (
@@ -29,7 +32,7 @@ from agents.evaluation import EvaluationResult, evaluate, success_gain
 from agents.experience.dialogue import make_env
 from agents.hyperparameter import build_config
 from agents.observer import Observer
-from agents.tracking import LOGS, RunDirectory, check_run_name
+from agents.tracking import LOGS, RunDirectory, check_run_name, check_tokenizer
 from agents.train_config import AGENTS, TrainConfig
 from agents.transcript import describe_episode, notable_episodes
 from agents.warm_start import build_lm, starting_lm
@@ -104,7 +107,7 @@ def train(
     observer = observer or Observer()
     path = root / check_run_name(config.run_name)
     lm = lm or prepare(config)  # before anything is written
-    with RunDirectory(
+    with _threads(config.num_threads), RunDirectory(
         path,
         config.as_dict(),
         is_resuming=is_resuming,
@@ -161,6 +164,20 @@ def _find_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
     elif skipped:
         remarks.append("No checkpoint is whole; the run begins again.")
     return checkpoint, remarks
+
+
+@contextmanager
+def _threads(num_threads: int | None) -> Iterator[None]:
+    """Let torch use so many threads inside the block; None changes nothing.
+
+    They are part of a run: another number adds in another order, and so gives other last bits.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if num_threads is None else num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare(config: TrainConfig) -> CausalLM:
@@ -235,6 +252,7 @@ def load_run(
         DamagedFileError: there is no whole checkpoint; the message says why not.
     """
     stored = read_json(path / "config.json")
+    check_tokenizer(path / "config.json", stored)
     values = dict(stored.get("config", {})) | {
         "run": path.name,
         "engine": engine,

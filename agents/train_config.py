@@ -83,6 +83,12 @@ class TrainConfig:
     has_start_evaluation: bool = hyperparameter(
         False, "evaluate the start model too, before learning"
     )
+    num_threads: int | None = hyperparameter(
+        None,
+        "threads of one torch operation on the CPU; None leaves torch its choice",
+        low=1,
+        is_optional=True,
+    )
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)

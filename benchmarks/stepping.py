@@ -21,6 +21,8 @@ import numpy as np
 import chat_envs
 from benchmarks.measurement import compare, write_result
 
+__all__ = ["expert_steps", "gem_steps", "main"]
+
 NUM_ENVS = 64
 STEPS = 60
 

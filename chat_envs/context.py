@@ -1,13 +1,17 @@
-"""The token context of one episode: append-only ids, each marked as the agent's or not."""
+"""The token context of one episode: append-only ids, each marked as the agent's or not.
+
+Shape legend: C the capacity of a context, N contexts.
+"""
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TokenContext"]
+__all__ = ["TokenContext", "as_count", "stack_padded"]
 
 
 class TokenContext:
@@ -24,25 +28,13 @@ class TokenContext:
     ([7, 8, 9], [0, 0, 1], 3)
     """
 
-    __slots__ = (
-        "_attention_mask",
-        "_action_mask",
-        "_ids",
-        "_length",
-        "_rows",
-        "capacity",
-    )
+    __slots__ = ("_action_mask", "_ids", "_length", "capacity")
 
     def __init__(self, capacity: int, pad_id: int) -> None:
         self.capacity = capacity
-        self._ids = np.full(capacity, pad_id, dtype=np.int64)
-        self._attention_mask = np.zeros(capacity, dtype=np.int8)
+        self._ids = np.empty(capacity, dtype=np.int64)
+        self._ids.fill(pad_id)
         self._action_mask = np.zeros(capacity, dtype=np.int8)
-        self._rows: dict[str, npt.NDArray[Any]] = {
-            "input_ids": self._ids,
-            "attention_mask": self._attention_mask,
-            "action_mask": self._action_mask,
-        }
         self._length = 0
 
     def __len__(self) -> int:
@@ -69,6 +61,8 @@ class TokenContext:
         Raises:
             ValueError: if they do not fit.
         """
+        if not ids:
+            return
         end = self._length + len(ids)
         if end > self.capacity:
             raise ValueError(
@@ -76,15 +70,49 @@ class TokenContext:
                 f"{self.capacity}."
             )
         self._ids[self._length : end] = ids
-        self._attention_mask[self._length : end] = 1
         if is_action:
             self._action_mask[self._length : end] = 1
         self._length = end
 
     def padded(self, name: str) -> npt.NDArray[Any]:
-        """Return a copy of one row, (capacity,), right-padded.
+        """Return a copy of one row, (C,), right-padded.
 
         Args:
             name: "input_ids" (int64), "attention_mask" or "action_mask" (int8).
         """
-        return self._rows[name].copy()
+        if name == "attention_mask":
+            mask = np.zeros(self.capacity, dtype=np.int8)
+            mask[: self._length] = 1
+            return mask
+        return self._row(name).copy()
+
+    def _row(self, name: str) -> npt.NDArray[Any]:
+        rows: dict[str, npt.NDArray[Any]] = {
+            "input_ids": self._ids,
+            "action_mask": self._action_mask,
+        }
+        return rows[name]
+
+
+def stack_padded(contexts: Sequence[TokenContext], name: str) -> npt.NDArray[Any]:
+    """Return `padded(name)` of every context as one new array, (N, C).
+
+    All contexts have the same capacity. Rows are copied once and in one call: of a turn's time
+    in a vector environment, `numpy.stack` of copies took a tenth.
+    """
+    capacity = contexts[0].capacity
+    if name == "attention_mask":
+        lengths = np.array([len(context) for context in contexts])
+        is_filled = np.arange(capacity) < lengths[:, None]
+        return np.asarray(is_filled, dtype=np.int8)
+    rows = [context._row(name) for context in contexts]
+    return np.concatenate(rows).reshape(len(rows), capacity)
+
+
+def as_count(name: str, number: object) -> int:
+    """Return `number`, an integer of at least 1; `name` is for the error."""
+    if isinstance(number, bool) or not isinstance(number, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {number!r}.")
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, got {number}.")
+    return int(number)

@@ -10,8 +10,8 @@ Shape legend: C ids of a context, R ids of a reply, V entries of the vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Mapping, Sequence
+from collections.abc import Mapping, Sequence  # `isinstance` of typing's is slow
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -19,37 +19,23 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from chat_envs.chat_template import load_template
-from chat_envs.context import TokenContext
-from chat_envs.message import Conversation, Message, assistant
+from chat_envs.context import TokenContext, as_count
+from chat_envs.message import Conversation, Message, Turn, assistant
 from chat_envs.reward import RewardOutcome, RewardRequest, make_scorer
 from chat_envs.tokenizer import Tokenizer, head, load_tokenizer
 
-__all__ = ["ChatEnv", "Observation", "Turn"]
+__all__ = ["ChatEnv", "Observation", "RenderModeError", "Turn"]
 
 Observation = dict[str, npt.NDArray[Any]]
 SPLITS = ("train", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """What happens after a reply.
+class RenderModeError(ValueError, TypeError):
+    """The environment has no such render mode.
 
-    Attributes:
-        messages: what the world and the user say next; may be empty at the end.
-        reward: the task's own: a float, one float a name of `ChatEnv.component_names`, or None
-            to leave it to the plugged reward.
-        ended: the task is over (the turn limit ends it without this).
-        success: the task was done.
-        why: `info["termination_reason"]`, if ended.
-        metrics: one float a name of `ChatEnv.metric_names`; those left out are 0.
+    A `TypeError` too: Stable-Baselines3's `make_vec_env` asks every environment for "rgb_array"
+    and goes on without, if it gets a `TypeError`.
     """
-
-    messages: Sequence[Message] = ()
-    reward: float | Mapping[str, float] | None = None
-    ended: bool = False
-    success: bool = False
-    why: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
@@ -72,6 +58,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
     Raises:
         ValueError: if a number is out of range or the opening and a first reply do not fit.
+        TypeError: if a number is no integer.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}
@@ -92,24 +79,17 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         split: str = "train",
         render_mode: str | None = None,
     ) -> None:
-        for name, number in (
-            ("context_length", context_length),
-            ("reply_length", reply_length),
-            ("max_turns", max_turns),
-        ):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}.")
+        self.context_length = as_count("context_length", context_length)
+        self.reply_length = as_count("reply_length", reply_length)
+        self.max_turns = as_count("max_turns", max_turns)
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(
+            raise RenderModeError(
                 f"render_mode must be None or 'ansi', got {render_mode!r}."
             )
         self.tokenizer = load_tokenizer(tokenizer)
         self.template = load_template(self.tokenizer)
-        self.context_length = context_length
-        self.reply_length = reply_length
-        self.max_turns = max_turns
         self.split = split
         self.render_mode = render_mode
         self.scorer = make_scorer(
@@ -118,15 +98,19 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             timeout_s=timeout_s,
             task_names=self.component_names,
         )
+        self._component_set = frozenset(self.component_names)
+        self._metric_set = frozenset(self.metric_names)
         num_ids = len(self.tokenizer)
         self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
             {
-                "input_ids": spaces.Box(0, num_ids - 1, (context_length,), np.int64),
-                "attention_mask": spaces.MultiBinary(context_length),
+                "input_ids": spaces.Box(
+                    0, num_ids - 1, (self.context_length,), np.int64
+                ),
+                "attention_mask": spaces.MultiBinary(self.context_length),
             }
         )
         self.action_space = spaces.MultiDiscrete(
-            np.full(reply_length, num_ids, dtype=np.int64)
+            np.full(self.reply_length, num_ids, dtype=np.int64)
         )
         self._begin(np.random.default_rng(0))
         self._is_over = True
@@ -176,13 +160,12 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             ValueError, TypeError: if the action is no (R,) array of ids.
             chat_envs.reward.RewardError: if the reward fails and its policy is to raise.
         """
-        ids = np.asarray(action)
+        ids = self.as_ids(action)
         if ids.shape != (self.reply_length,):
             raise ValueError(
                 f"An action is {self.reply_length} ids, shape ({self.reply_length},), got shape "
                 f"{ids.shape}; env.unwrapped.encode(text) makes one."
             )
-        self.check_ids(ids)
         (outcome,) = self.scorer.score([self._advance(ids.tolist())])
         reward, terminated, truncated = self._settle(outcome)
         return self.observe(), reward, terminated, truncated, self.describe()
@@ -203,6 +186,8 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
         A text longer than the reply is cut; the environment then closes it.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"A reply is encoded from a str, got {text!r}.")
         ids = list(self.tokenizer.encode(head(text, self.reply_length)))[
             : self.reply_length
         ]
@@ -214,21 +199,33 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
     def decode(self, action: npt.ArrayLike) -> str:
         """Return the text of an action, read up to its first control id."""
-        ids, _ = self._read(np.asarray(action).tolist())
+        ids, _ = self._read(self.as_ids(action).ravel().tolist())
         return self.tokenizer.decode(ids)
 
     # The two phases of a step; ChatVectorEnv scores all replies between them -----------------
 
-    def check_ids(self, ids: npt.NDArray[Any]) -> None:
-        """Raise unless every element of `ids` is an id of the vocabulary."""
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise TypeError(f"An action holds integer ids, got dtype {ids.dtype}.")
+    def as_ids(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return `values` as an integer array of ids of the vocabulary, of any shape.
+
+        Raises:
+            TypeError: if they are no integers: floats and booleans are not rounded.
+            ValueError: if one is no id, or the rows of a list differ in length.
+        """
+        ids = np.asarray(values)
+        if not ids.size:
+            return ids.astype(np.int64)  # an empty list has no integers, and is a reply
+        if ids.dtype.kind not in "iu":
+            raise TypeError(
+                f"An action holds integer ids, got dtype {ids.dtype}; "
+                "env.unwrapped.encode(text) makes one."
+            )
         num_ids = len(self.tokenizer)
-        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < num_ids:
+        if not 0 <= int(ids.min()) <= int(ids.max()) < num_ids:
             raise ValueError(
                 f"An action holds ids in [0, {num_ids}), got {ids.min()} to {ids.max()}; were "
                 f"they made by another tokenizer than {self.tokenizer.name!r}?"
             )
+        return ids
 
     def _begin(self, rng: np.random.Generator) -> None:
         """Start an episode: state, conversation and context."""
@@ -249,6 +246,11 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
                 f"context_length of at least {needed}, got {self.context_length}."
             )
         self.context.append(ids, is_action=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the episode ended, or none began yet."""
+        return self._is_over
 
     @property
     def is_last_turn(self) -> bool:
@@ -273,7 +275,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         A control id ends the reply. A stop id is kept as the agent's; any other is dropped, so
         no reply can forge a role.
         """
-        if self._is_over:
+        if self.is_over:
             raise gymnasium.error.ResetNeeded(
                 "The episode is over (or never began): call reset() before step()."
             )
@@ -286,8 +288,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         prompt = self.conversation.messages
         self.conversation = self.conversation + (assistant(text),)
         self.turn += 1
-        turn = self._respond(text)
-        self._last_turn = turn
+        turn = self._last_turn = self._responded(text)
         self._reply_text = text
         self._terminated = turn.ended or self.turn >= self.max_turns
         self._truncated = self._extend(turn.messages) and not self._terminated
@@ -308,6 +309,20 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
                 "metrics": turn.metrics,
             },
         )
+
+    def _responded(self, text: str) -> Turn:
+        """Return the author's answer to a reply, if it is one."""
+        turn: Any = self._respond(text)
+        if not isinstance(turn, Turn):
+            raise TypeError(
+                f"{type(self).__name__}._respond returned {turn!r}, expected a Turn."
+            )
+        if not turn.metrics.keys() <= self._metric_set:
+            raise ValueError(
+                f"{type(self).__name__} gave metrics {sorted(turn.metrics)}; metric_names "
+                f"declares {list(self.metric_names)}."
+            )
+        return turn
 
     def _settle(self, outcome: RewardOutcome) -> tuple[float, bool, bool]:
         """Phase two: the score arrives. Returns reward, terminated, truncated."""
@@ -330,7 +345,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         if reward is None:
             return None
         if isinstance(reward, Mapping):
-            if set(reward) - set(self.component_names):
+            if not reward.keys() <= self._component_set:
                 raise ValueError(
                     f"{type(self).__name__} gave reward components {sorted(reward)}; "
                     f"component_names declares {list(self.component_names)}."

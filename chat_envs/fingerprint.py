@@ -34,7 +34,7 @@ def fingerprint(env_class: type, kwargs: Mapping[str, Any]) -> str:
         kwargs: JSON-able keywords of the registration.
 
     Data files of the suite count if a counted module names them in a string, with or without
-    the suffix; the built-in tokenizer always counts.
+    folders before the name and the suffix behind; the built-in tokenizer always counts.
     """
     digest = hashlib.sha256()
     sources = source_modules(env_class.__module__)
@@ -124,7 +124,10 @@ def _data_files(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
                 name.rpartition(".")[0],
                 entry.name.rpartition(".")[0],
             }
-            is_named = bool(forms & literals) or name in _SHARED_DATA
+            tails = tuple(f"/{form}" for form in forms)
+            is_named = name in _SHARED_DATA or any(
+                literal in forms or literal.endswith(tails) for literal in literals
+            )
             if is_named and name not in _NOT_DYNAMICS:
                 yield name, entry.read_text(encoding="utf-8")
 

@@ -1,16 +1,24 @@
 """Messages: the units from which every dialogue is written.
 
-A `Message` is who spoke and what was said. Environments think in messages; tokens exist only
-from `chat_envs.chat_template` downwards.
+A `Message` is who spoke and what was said, a `Turn` what follows a reply. Environments think in
+messages; tokens exist only from `chat_envs.chat_template` downwards.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Conversation", "Message", "Role", "assistant", "system", "user"]
+__all__ = [
+    "Conversation",
+    "Message",
+    "Role",
+    "Turn",
+    "assistant",
+    "system",
+    "user",
+]
 
 
 class Role(str, enum.Enum):
@@ -87,3 +95,25 @@ class Conversation:
     def render(self) -> str:
         """Return the transcript as plain text, one `role: content` paragraph a message."""
         return "\n".join(f"{m.role.value}: {m.content}" for m in self.messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What happens after a reply.
+
+    Attributes:
+        messages: what the world and the user say next; may be empty at the end.
+        reward: the task's own: a float, one float a name of `ChatEnv.component_names`, or None
+            to leave it to the plugged reward.
+        ended: the task is over (the turn limit ends it without this).
+        success: the task was done.
+        why: `info["termination_reason"]`, if ended.
+        metrics: one float a name of `ChatEnv.metric_names`; those left out are 0.
+    """
+
+    messages: Sequence[Message] = ()
+    reward: float | Mapping[str, float] | None = None
+    ended: bool = False
+    success: bool = False
+    why: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)

@@ -64,7 +64,10 @@ class FailurePolicy:
             raise ValueError(
                 f"on_error={given!r} must be one of {_ACTIONS} or a finite number"
             )
-        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+        is_limit = isinstance(self.timeout_s, numbers.Real)
+        if self.timeout_s is not None and not (
+            is_limit and 0 < self.timeout_s < math.inf
+        ):
             raise ValueError(
                 f"timeout_s={self.timeout_s!r} must be a finite number of seconds above 0, "
                 "or None for no limit"

@@ -8,6 +8,7 @@ seven plain characters. Other tokenizers are reached by name through `load_token
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 from importlib import resources
 from typing import Iterable, Protocol, Sequence
@@ -138,6 +139,11 @@ class BuiltinTokenizer:
         table = self._bytes
         text = b"".join([table[i] for i in ids]).decode("utf-8", "replace")
         return text[1:] if text.startswith(" ") else text
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of its entries and merges: another one means other words by an id."""
+        return hashlib.sha256(self._tokenizer.to_str().encode("utf-8")).hexdigest()
 
     def to_json(self) -> str:
         """Return the `tokenizers` file; transformers' PreTrainedTokenizerFast reads it too."""

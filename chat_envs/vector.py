@@ -9,15 +9,16 @@ Shape legend: N environments, C ids of a context, R ids of a reply.
 
 from __future__ import annotations
 
-import numbers
+import operator
 from typing import Any, Callable, Mapping, Protocol, Sequence
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from chat_envs.context import TokenContext
+from chat_envs.context import TokenContext, as_count, stack_padded
 from chat_envs.core import ChatEnv, Observation
 
 __all__ = ["ChatVectorEnv", "vector_entry_point"]
@@ -36,6 +37,9 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         autoreset_mode: "NextStep", "SameStep" or "Disabled" (Gymnasium's `AutoresetMode`).
         max_episode_steps: truncate an episode after so many turns; None for no such limit.
         **kwargs: keywords of each environment.
+
+    Raises:
+        ValueError, TypeError: if a number is no integer of at least 1, or the mode is unknown.
     """
 
     def __init__(
@@ -48,11 +52,18 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
-        self.num_envs = num_envs
+        self.num_envs = num_envs = as_count("num_envs", num_envs)
+        modes = [mode.value for mode in AutoresetMode]
+        if autoreset_mode not in (*modes, *AutoresetMode):
+            raise ValueError(
+                f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}."
+            )
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = (
+            None
+            if max_episode_steps is None
+            else as_count("max_episode_steps", max_episode_steps)
+        )
         first = make_env(**kwargs)
         # One scorer for all: a reward model is loaded once and scores all replies in one call.
         kwargs = kwargs | {"reward": first.scorer, "tokenizer": first.tokenizer}
@@ -106,14 +117,13 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
             actions: (N, R) ids.
 
         Raises:
-            gymnasium.error.ResetNeeded: in mode "Disabled", if an episode is over.
+            gymnasium.error.ResetNeeded: if an episode is over and none begins by itself.
         """
-        ids = np.asarray(actions)
+        ids = self.envs[0].as_ids(actions)
         if ids.shape != (self.num_envs, self.reply_length):
             raise ValueError(
                 f"Actions have shape ({self.num_envs}, {self.reply_length}), got {ids.shape}."
             )
-        self.envs[0].check_ids(ids)
         rows = ids.tolist()
         dead = self._is_over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         alive = np.flatnonzero(~dead).tolist()
@@ -146,28 +156,34 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
             no `_key` masks, since every row is there.
 
         Raises:
-            ValueError: unless `autoreset_mode` is "Disabled".
+            ValueError: unless `autoreset_mode` is "Disabled"; no dialogue has moved then.
+            gymnasium.error.ResetNeeded: if the episode of one of them is over.
         """
         if self.autoreset_mode != AutoresetMode.DISABLED:
             raise ValueError(
                 "step_some needs autoreset_mode='Disabled', got "
                 f"{self.autoreset_mode.value!r}: an environment that waits cannot autoreset."
             )
-        if len(set(indices)) != len(indices) or len(replies) != len(indices):
+        indices = [operator.index(i) for i in indices]
+        is_sound = set(indices) <= set(self._everyone)
+        if not indices or not is_sound or len(set(indices)) != len(indices):
             raise ValueError(
-                f"step_some takes one reply for each of some distinct environments, got "
-                f"{len(replies)} replies for the indices {list(indices)}."
+                f"step_some takes distinct environments of 0 to {self.num_envs - 1}, at least "
+                f"one, got {indices}."
+            )
+        if len(replies) != len(indices):
+            raise ValueError(
+                f"step_some takes one reply for each environment, got {len(replies)} for "
+                f"{len(indices)}."
             )
         rows = []
         for reply in replies:
-            ids = np.asarray(reply, dtype=np.int64)
+            ids = self.envs[0].as_ids(reply)
             if ids.ndim != 1 or len(ids) > self.reply_length:
                 raise ValueError(
-                    f"A reply is at most {self.reply_length} ids, got {ids.shape}."
+                    f"A reply is at most {self.reply_length} ids, got shape {ids.shape}."
                 )
-            self.envs[0].check_ids(ids)
             rows.append(ids.tolist())
-        indices = [int(i) for i in indices]
         rewards, terminations, truncations = self._turn(indices, rows)
         infos = _columns([self.envs[i]._describe_scalars() for i in indices])
         infos["action_mask"] = self._stack(indices, "action_mask")
@@ -189,6 +205,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         self, indices: list[int], rows: list[list[int]]
     ) -> tuple[Floats, Bools, Bools]:
         """Advance the dialogues, score their replies in one call, settle."""
+        self._require_open(indices)
         envs = [self.envs[i] for i in indices]
         requests = [env._advance(row) for env, row in zip(envs, rows, strict=True)]
         outcomes = self.scorer.score(requests) if requests else []
@@ -196,15 +213,22 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
         for i, env, outcome in zip(indices, envs, outcomes, strict=True):
-            rewards[i], terminations[i], truncated = env._settle(outcome)
-            # As TimeLimit does it, whether or not the task ended in the same turn.
-            is_late = (
-                self.max_episode_steps is not None
-                and env.turn >= self.max_episode_steps
-            )
-            truncations[i] = truncated or is_late
-            self._is_over[i] = terminations[i] or truncations[i]
+            rewards[i], terminations[i], truncations[i] = env._settle(outcome)
+            if self.max_episode_steps is not None:
+                # As TimeLimit does it, whether or not the task ended in the same turn.
+                truncations[i] |= env.turn >= self.max_episode_steps
+        self._is_over[indices] = (terminations | truncations)[indices]
         return rewards, terminations, truncations
+
+    def _require_open(self, indices: list[int]) -> None:
+        """Raise, before any dialogue moves, if one of them cannot."""
+        is_over = self._is_over.tolist()
+        closed = [i for i in indices if is_over[i] or self.envs[i].is_over]
+        if closed:
+            raise gymnasium.error.ResetNeeded(
+                f"The episodes of the environments {closed} are over (or never began): call "
+                "reset(), with options={'reset_mask': ...} to begin these alone."
+            )
 
     def _seat(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
         """Begin an episode in environment i."""
@@ -233,7 +257,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         }
 
     def _stack(self, indices: list[int], name: str) -> npt.NDArray[Any]:
-        return np.stack([self.envs[i].context.padded(name) for i in indices])
+        return stack_padded([self.envs[i].context for i in indices], name)
 
     def _mask(self, indices: list[int]) -> Bools:
         mask = np.zeros(self.num_envs, dtype=np.bool_)
@@ -266,14 +290,14 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, numbers.Integral):
+        if isinstance(seed, (int, np.integer)):
             return [int(seed) + i for i in self._everyone]
-        assert not isinstance(seed, int)
-        if len(seed) != self.num_envs:
+        seeds = [None if s is None else operator.index(s) for s in seed]
+        if len(seeds) != self.num_envs:
             raise ValueError(
-                f"{self.num_envs} environments need as many seeds, got {len(seed)}."
+                f"{self.num_envs} environments need as many seeds, got {len(seeds)}."
             )
-        return seed
+        return seeds
 
     def _checked_mask(self, mask: Any) -> Bools:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:

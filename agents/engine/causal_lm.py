@@ -249,8 +249,15 @@ class CausalLM(abc.ABC):
 
         Raises:
             RuntimeError: `configure_training` has not been called.
+            ValueError: `loss` is not one number with a gradient.
         """
         self._ready()
+        if loss.numel() != 1 or not loss.requires_grad:
+            raise ValueError(
+                f"backward() takes one number that depends on the weights, got shape "
+                f"{tuple(loss.shape)}, requires_grad={loss.requires_grad}. Was it computed under "
+                "no_grad, or from a batch without actions?"
+            )
         self._accumulate(loss)
         self._has_gradient = True
 

@@ -66,6 +66,17 @@ class SharedWeightsEngine(DeepSpeedHybridEngine):  # type: ignore[misc]
         """
         return self.module.language_model.generate(*inputs, **kwargs)
 
+    def buffered_allreduce_fallback(self, *args: Any, **kwargs: Any) -> None:
+        """Reduce gradients; a parameter that has none anywhere still has none.
+
+        The parent gives it zeros, by which AdamW would decay it and move it by its old momentum.
+        """
+        idle = [p for p in self.module.parameters() if p.grad is None]
+        super().buffered_allreduce_fallback(*args, **kwargs)
+        for parameter in idle:
+            if parameter.grad is not None and not parameter.grad.any():
+                parameter.grad = None
+
     def clip_fp32_gradients(self) -> None:
         """Clip as the local engine does, and keep the norm, which the parent throws away."""
         max_norm = self.gradient_clipping()

@@ -2,7 +2,7 @@
 
 from agents.tracking.line_log import LineLog, plain_json, read_lines
 from agents.tracking.lock import RunError, hold_lock
-from agents.tracking.machinery import machinery
+from agents.tracking.machinery import check_tokenizer, machinery
 from agents.tracking.run_directory import (
     LOGS,
     RunDirectory,
@@ -18,6 +18,7 @@ __all__ = [
     "RunDirectory",
     "RunError",
     "check_run_name",
+    "check_tokenizer",
     "differences",
     "find_run",
     "hold_lock",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from agents.checkpoint import checksum
+from agents.engine.tiny_model import TINY_SHAPES
+from agents.tracking.lock import RunError
+from chat_envs.tokenizer import BuiltinTokenizer, load_tokenizer
 
-__all__ = ["machinery", "source_checksum"]
+__all__ = ["check_tokenizer", "machinery", "source_checksum"]
 
 _SOURCES = ("agents", "chat_envs")
 # What no number depends on, so that editing it leaves runs and caches valid.
@@ -43,9 +46,37 @@ def machinery() -> dict[str, Any]:
         "versions": versions,
         "git_commit": _git_commit(),
         "source": source_checksum(),
+        "builtin_tokenizer": _builtin_fingerprint(),
         "threads": torch.get_num_threads(),
         "has_cuda": torch.cuda.is_available(),
     }
+
+
+def check_tokenizer(path: Path, stored: Mapping[str, Any]) -> None:
+    """Refuse a run whose ids mean other words than the built-in tokenizer's of now.
+
+    Args:
+        path: its `config.json`.
+        stored: what that file holds.
+
+    Raises:
+        RunError: the built-in tokenizer has been trained anew since.
+    """
+    then = stored.get("machinery", {}).get("builtin_tokenizer")
+    uses_it = stored.get("config", {}).get("lm") in TINY_SHAPES
+    if uses_it and then not in (None, _builtin_fingerprint()):
+        raise RunError(
+            f"{path}: the model was trained on another built-in tokenizer than the one installed, "
+            "so it would read and write other words. Train it again, or install the version of "
+            f"chat-envs that it was trained with (git commit "
+            f"{stored['machinery'].get('git_commit')})."
+        )
+
+
+def _builtin_fingerprint() -> str:
+    tokenizer = load_tokenizer("builtin")
+    assert isinstance(tokenizer, BuiltinTokenizer)
+    return tokenizer.fingerprint
 
 
 def source_checksum() -> str:

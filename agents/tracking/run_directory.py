@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from agents.checkpoint import DamagedFileError, read_json, sync, write_json
 from agents.tracking.line_log import LineLog, plain_json
 from agents.tracking.lock import RunError, hold_lock
-from agents.tracking.machinery import machinery
+from agents.tracking.machinery import check_tokenizer, machinery
 
 __all__ = [
     "LOGS",
@@ -162,6 +162,7 @@ class RunDirectory:
                     f"{path} is of another config: {'; '.join(found)}. Ask for the same, or "
                     "choose another name by --run."
                 )
+            check_tokenizer(path, stored)
             self.remarks += [
                 f"{self.path} was begun on other machinery, so the numbers may differ: {line}."
                 for line in differences(stored.get("machinery", {}), machine)

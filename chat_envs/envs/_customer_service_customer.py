@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping, Sequence
 
-import numpy as np
-
 from chat_envs.simulators.agenda import Act, AgendaUser
+from chat_envs.simulators.stream import Uniform
 
 __all__ = ["Customer", "Errand"]
 
@@ -58,7 +57,7 @@ class Customer(AgendaUser):
 
     def __init__(
         self,
-        rng: np.random.Generator,
+        rng: Uniform,
         errands: Sequence[Errand],
         pop_weights: Sequence[float],
         patience: int,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Sequence
 
-import numpy as np
-
 from chat_envs.envs._customer_service_customer import Errand
 from chat_envs.envs._customer_service_world import Order, World
+from chat_envs.simulators.stream import Uniform
 
-__all__ = ["Scenario", "Tier", "TIERS", "draw_scenario", "is_held_out"]
+__all__ = ["Scenario", "TIERS", "Tier", "draw_scenario", "is_held_out"]
 
 _HELD_OUT_EVERY = 5
 # Most customers ask for what the policy allows.
@@ -111,9 +110,9 @@ def is_held_out(intent: int, item: int, name: int, code: int) -> bool:
 
 
 class _Dice:
-    """Small draws from one generator, without NumPy's cost for a scalar choice."""
+    """Small draws from one stream."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Uniform) -> None:
         self._random = rng.random
 
     def below(self, count: int) -> int:
@@ -130,7 +129,7 @@ def draw_scenario(
     tier: Tier,
     entities: Mapping[str, Sequence[str]],
     split: str,
-    rng: np.random.Generator,
+    rng: Uniform,
 ) -> Scenario:
     """Return a scenario of `split`; `rng` is the goal's own stream."""
     dice = _Dice(rng)

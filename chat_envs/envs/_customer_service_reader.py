@@ -16,6 +16,7 @@ from chat_envs.simulators.agenda import Act
 __all__ = ["Reader", "Reading"]
 
 _MOST_CHARACTERS = 1000  # of a reply; the rest is not read
+_MOST_READINGS = 4096  # kept; agents and customers say the same things again and again
 _TOKEN = re.compile(r"[a-z]+(?:['\u2019][a-z]+)?|[0-9]+|[.!?\n,;:$=]")
 _STOPS = frozenset(".!?\n")
 _PAUSES = frozenset(",;:")
@@ -30,7 +31,7 @@ _EMPTY: Mapping[str, str] = {}
 class Reading(NamedTuple):
     """What a text does: acts, and an action if it has an ACTION line."""
 
-    acts: list[Act]
+    acts: tuple[Act, ...]
     action: Action | None
     has_promise: bool
 
@@ -83,7 +84,7 @@ class Reader:
     >>> lexicon = {"slot.name": ["name"], "verb.check": ["check"], "intent.refund": ["refund"]}
     >>> reader = Reader(lexicon, {"name": ["Kim"], "item": ["lamp"]})
     >>> reader.read("May I have your NAME?").acts
-    [Act(kind='request', slot='name', value='')]
+    (Act(kind='request', slot='name', value=''),)
     >>> reader.read("ACTION refund item=lamp").action
     Action(verb='refund', arguments={'item': 'lamp'}, error='')
     """
@@ -95,6 +96,7 @@ class Reader:
     ) -> None:
         self._words: dict[str, Lexeme] = {}
         self._phrases: dict[str, list[tuple[tuple[str, ...], Lexeme]]] = {}
+        self._readings: dict[tuple[str, bool], Reading] = {}
         for concept, phrases in lexicon.items():
             kind, _, detail = concept.partition(".")
             for phrase in phrases:
@@ -120,7 +122,15 @@ class Reader:
             is_wish: whether an intent that it names is wanted, as in a customer's words; else
                 the words must say so ("you want ...", "your ...", a question).
         """
-        text = text[:_MOST_CHARACTERS]
+        key = text[:_MOST_CHARACTERS], is_wish
+        reading = self._readings.get(key)
+        if reading is None:
+            if len(self._readings) >= _MOST_READINGS:
+                self._readings.clear()
+            reading = self._readings[key] = self._read(*key)
+        return reading
+
+    def _read(self, text: str, is_wish: bool) -> Reading:
         lowered = text.lower().replace("\u2019", "'")
         tokens = _TOKEN.findall(lowered)
         action = None
@@ -316,11 +326,13 @@ def _close_sentence(sentence: _Sentence, acts: list[Act]) -> None:
         )
 
 
-def _consistent(acts: Sequence[Act]) -> list[Act]:
+def _consistent(acts: Sequence[Act]) -> tuple[Act, ...]:
     """Return `acts` without repetitions and without claims that contradict each other."""
     unique = list(dict.fromkeys(acts))
     claims: dict[str, int] = {}
     for act in unique:
         if act.kind == "inform":
             claims[act.slot] = claims.get(act.slot, 0) + 1
-    return [act for act in unique if act.kind != "inform" or claims[act.slot] == 1]
+    return tuple(
+        [act for act in unique if act.kind != "inform" or claims[act.slot] == 1]
+    )

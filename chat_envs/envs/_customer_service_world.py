@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping, NamedTuple
 
-__all__ = ["DETAIL_SLOTS", "VERBS", "Action", "Order", "Result", "World"]
+__all__ = ["Action", "DETAIL_SLOTS", "Order", "Result", "VERBS", "World"]
 
 CLOSING_VERBS = ("refund", "exchange", "cancel")  # an order bears one of these, once
 DETAIL_SLOTS = {

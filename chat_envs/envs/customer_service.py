@@ -14,7 +14,7 @@ import functools
 import json
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from chat_envs.message import Message, system, user
 from chat_envs.simulators.agenda import Act
 from chat_envs.simulators.channel import ErrorChannel
 from chat_envs.simulators.phrasebook import Phrasebook
+from chat_envs.simulators.stream import split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["CustomerService", "PRESETS", "Preset", "make_vector"]
@@ -79,16 +80,17 @@ def _phrasebook(language: str, split: str) -> Phrasebook:
 
 
 @functools.cache
-def _confusable(tier_name: str) -> Mapping[str, tuple[str, ...]]:
-    entities = _data()["entities"]
-    return {
-        "intent": TIERS[tier_name].intents,
+def _channel(tier_name: str) -> ErrorChannel:
+    tier, entities = TIERS[tier_name], _data()["entities"]
+    confusable = {
+        "intent": tier.intents,
         "name": tuple(entities["name"]),
         "code": tuple(str(code) for code in range(10, 100)),
         "order": tuple(str(number) for number in range(1003, 10000, 101)),
         "street": tuple(entities["street"]),
         "problem": tuple(entities["problem"]),
     }
+    return ErrorChannel(confusable, tier.slot_error, tier.intent_error)
 
 
 class CustomerService(ChatEnv):
@@ -119,26 +121,21 @@ class CustomerService(ChatEnv):
                 raise ValueError(
                     f"{name} must be one of {sorted(known)}, got {value!r}."
                 )
-        self._tier_name = tier
         self._tier: Tier = TIERS[tier]
         self._preset = PRESETS[preset]
         self._reader = _reader()
+        self._channel = _channel(tier)
         kwargs.setdefault("max_turns", _MAX_TURNS[tier])
         super().__init__(**kwargs)
 
     def _opening(self, rng: np.random.Generator) -> list[Message]:
-        goal_rng, behaviour_rng, self._phrasing_rng, channel_rng = rng.spawn(4)
+        streams = split_streams(rng, 4)
+        goal_rng, behaviour_rng, self._phrasing_rng, self._channel_rng = streams
         tier = self._tier
         self._phrasebook = _phrasebook(tier.language, self.split)
         self._scenario = draw_scenario(tier, _data()["entities"], self.split, goal_rng)
         self._customer = Customer(
             behaviour_rng, self._scenario.errands, tier.pop_weights, PATIENCE
-        )
-        self._channel = ErrorChannel(
-            channel_rng,
-            _confusable(self._tier_name),
-            tier.slot_error,
-            tier.intent_error,
         )
         self._num_violations = 0
         self._num_unfounded = 0
@@ -150,8 +147,8 @@ class CustomerService(ChatEnv):
         )
         return [system(rules), user(self._say(self._customer.speak()))]
 
-    def _say(self, acts: list[Act]) -> str:
-        heard = self._channel.transmit(acts) or [Act("silence")]
+    def _say(self, acts: Sequence[Act]) -> str:
+        heard = self._channel.transmit(acts, self._channel_rng) or [Act("silence")]
         constraints = self._customer.constraints
         fields = {"item": constraints["item"]}
         if heard[0].slot == "intent":
@@ -215,7 +212,7 @@ class CustomerService(ChatEnv):
             acts = customer.speak()
         return user(self._say(acts))
 
-    def _count_unfounded(self, acts: list[Act]) -> int:
+    def _count_unfounded(self, acts: Sequence[Act]) -> int:
         """Return how many claims contradict the records, or were made without looking."""
         errand, world = self._customer.errand, self._scenario.world
         order = world.find(errand.target)

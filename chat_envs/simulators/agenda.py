@@ -8,9 +8,10 @@ user has ways of its own.
 
 from __future__ import annotations
 
+import functools
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
-import numpy as np
+from chat_envs.simulators.stream import Uniform
 
 __all__ = ["Act", "AgendaUser"]
 
@@ -44,7 +45,8 @@ class AgendaUser:
         answers: slot -> the value last heard for it, for each request that was answered.
         num_idle: turns in a row that brought the user no further.
 
-    >>> user = AgendaUser(np.random.default_rng(0), pop_weights=(1.0,))
+    >>> from chat_envs.simulators.stream import Stream
+    >>> user = AgendaUser(Stream([0.5, 0.5]), pop_weights=(1.0,))
     >>> user.adopt({"name": "Kim", "code": "7"}, requests=("price",), first=("name",))
     >>> user.speak()
     [Act(kind='inform', slot='name', value='Kim')]
@@ -63,21 +65,11 @@ class AgendaUser:
 
     def __init__(
         self,
-        rng: np.random.Generator,
+        rng: Uniform,
         pop_weights: Sequence[float] = (0.70, 0.25, 0.05),
     ) -> None:
-        if (
-            not pop_weights
-            or abs(sum(pop_weights) - 1.0) > 1e-9
-            or min(pop_weights) < 0
-        ):
-            raise ValueError(
-                f"pop_weights must be probabilities that sum to 1, not {tuple(pop_weights)}."
-            )
         self._rng = rng
-        self._pop_thresholds = tuple(
-            sum(pop_weights[: count + 1]) for count in range(len(pop_weights) - 1)
-        )
+        self._pop_thresholds = _thresholds(tuple(pop_weights))
         self.constraints: dict[str, str] = {}
         self.agenda: list[Act] = []
         self.answers: dict[str, str] = {}
@@ -196,3 +188,14 @@ class AgendaUser:
             if act.kind in self.pausing_kinds:
                 break
         return acts
+
+
+@functools.cache
+def _thresholds(pop_weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the draws from which on a turn takes 2, 3, ... acts."""
+    is_whole = abs(sum(pop_weights) - 1.0) <= 1e-9
+    if not pop_weights or not is_whole or min(pop_weights) < 0:
+        raise ValueError(
+            f"pop_weights must be probabilities that sum to 1, not {pop_weights}."
+        )
+    return tuple(sum(pop_weights[:count]) for count in range(1, len(pop_weights)))

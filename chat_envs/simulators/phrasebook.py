@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-import numpy as np
-
 from chat_envs.simulators.agenda import Act
+from chat_envs.simulators.stream import Uniform
 
 __all__ = ["Phrasebook"]
 
@@ -24,8 +23,8 @@ class Phrasebook:
 
     >>> templates = {"inform.name": {"train": ["I am {name} ."]}, "bye": {"train": ["Bye ."]}}
     >>> book = Phrasebook(templates)
-    >>> rng = np.random.default_rng(0)
-    >>> book.phrase([Act("inform", "name", "Kim"), Act("bye")], rng)
+    >>> from chat_envs.simulators.stream import Stream
+    >>> book.phrase([Act("inform", "name", "Kim"), Act("bye")], Stream([0.5, 0.5]))
     'I am Kim . Bye .'
     """
 
@@ -39,11 +38,8 @@ class Phrasebook:
                     f"The phrasebook has no {split!r} template for {key!r}."
                 )
             self._templates[key] = tuple(by_split[split])
-        self._keys: dict[Act, str] = {}
 
-    def phrase(
-        self, acts: Sequence[Act], rng: np.random.Generator, **fields: str
-    ) -> str:
+    def phrase(self, acts: Sequence[Act], rng: Uniform, **fields: str) -> str:
         """Return `acts` in words.
 
         Args:
@@ -66,9 +62,7 @@ class Phrasebook:
             ]
         )
 
-    def _fill(
-        self, key: str, fields: Mapping[str, str], rng: np.random.Generator
-    ) -> str:
+    def _fill(self, key: str, fields: Mapping[str, str], rng: Uniform) -> str:
         choices = self._templates[key]
         template = (
             choices[int(rng.random() * len(choices))]

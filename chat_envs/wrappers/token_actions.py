@@ -5,7 +5,8 @@ Shape legend: C ids of a context, R ids of a reply, V entries of the vocabulary.
 
 from __future__ import annotations
 
-from typing import Any, SupportsInt
+import operator
+from typing import Any, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["TokenActions"]
 
 
 class TokenActions(
-    gymnasium.Wrapper[Observation, SupportsInt, Observation, Any],
+    gymnasium.Wrapper[Observation, SupportsIndex, Observation, Any],
     gymnasium.utils.RecordConstructorArgs,
 ):
     """Makes every token of a reply a step of its own.
@@ -67,7 +68,7 @@ class TokenActions(
         return observation, info
 
     def step(
-        self, action: SupportsInt
+        self, action: SupportsIndex
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Write one token.
 
@@ -77,8 +78,15 @@ class TokenActions(
         Returns:
             The environment's own result where the token ends the reply; else the context with
             the unfinished reply, reward 0, and an `info` whose components are 0.
+
+        Raises:
+            TypeError: if the action is no integer: a float or a boolean is not rounded.
+            ValueError: if it is no id of the vocabulary.
+            gymnasium.error.ResetNeeded: before `reset` and after the episode's end.
         """
-        token = int(action)
+        if isinstance(action, bool) or not hasattr(action, "__index__"):
+            raise TypeError(f"An action is one integer id, got {action!r}.")
+        token = operator.index(action)
         if not 0 <= token < self._num_ids:
             raise ValueError(
                 f"An action is an id in [0, {self._num_ids}), got {token}."

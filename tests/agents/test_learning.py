@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from agents.algorithm import Algorithm
+from agents.engine.loading import load_lm
 from agents.engine.local import LocalLM
+from agents.evaluation import evaluate
 from agents.experience.rollout import Rollout
 from agents.ppo import PPO
 from agents.reinforce import REINFORCE
 from agents.sft import SFT
 from chat_envs.core import ChatEnv
+from chat_envs.tokenizer import load_tokenizer
 from tests.agents.toys import WORDS, Parrot, make_lm, make_parrots
 
 FAST: dict[str, Any] = {"num_episodes": 32, "learning_rate": 1e-3}
@@ -100,3 +103,23 @@ def test_an_identity_task_is_solved_from_a_systematic_flaw(
     assert successes(algorithm.collect()) < 0.85
     algorithm.learn(total_iterations=40)
     assert successes(algorithm.collect()) > 0.9
+
+
+def forgetful(env: ChatEnv) -> str:
+    """Echo the user, but in half of the episodes the first word alone."""
+    words = env.expert_reply().split()
+    return " ".join(words[:1] if env.np_random.random() < 0.5 else words)
+
+
+def test_reinforce_solves_echo_easy() -> None:
+    env_id = "chat_envs/Echo-easy-v0"
+    lm = load_lm("tiny", tokenizer=load_tokenizer(), engine="local", seed=0)
+    SFT(lm, env_id, replier=forgetful, num_steps=200).learn()
+    algorithm = REINFORCE(
+        lm, env_id, learning_rate=1e-3, learning_rate_schedule="linear"
+    )
+    before = evaluate(lm, env_id, num_episodes=200, split="train").success_interval()
+    algorithm.learn(total_iterations=40)
+    after = evaluate(lm, env_id, num_episodes=200, split="train").success_interval()
+    assert before.high < 0.75
+    assert after.mean >= 0.9

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from agents.checkpoint import DamagedFileError, checksum, newest_checkpoint
 from agents.tracking import RunError, hold_lock, read_lines
@@ -289,3 +290,27 @@ def test_bad_keywords_are_refused_before_anything_is_written(
     with pytest.raises((TypeError, ValueError), match=words):
         train(small_config(env_kwargs=kwargs), root=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_has_its_threads_and_gives_them_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(num_threads=1, num_eval_episodes=0)
+    used: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    train(config, root=tmp_path)
+    assert used == [1, 3]
+
+
+def test_a_model_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    run = train(small_config(), root=tmp_path).directory
+    load_run(run)
+    path = run / "config.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["machinery"]["builtin_tokenizer"] = "another"
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(RunError, match="another built-in tokenizer"):
+        load_run(run)
+    with pytest.raises(RunError, match="another built-in tokenizer"):
+        train(small_config(total_timesteps=32), root=tmp_path, is_resuming=True)

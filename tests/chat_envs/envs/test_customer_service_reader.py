@@ -340,8 +340,8 @@ def test_what_cannot_be_read(text: str) -> None:
 
 
 def test_a_million_characters_are_read_by_their_beginning() -> None:
-    assert READER.read("your name ? " + "x" * 10**6).acts == [Act("request", "name")]
-    assert READER.read("x" * 10**6 + " your name ?").acts == []
+    assert READER.read("your name ? " + "x" * 10**6).acts == (Act("request", "name"),)
+    assert READER.read("x" * 10**6 + " your name ?").acts == ()
 
 
 @given(
