@@ -67,7 +67,7 @@ def test_questions(slot: str, text: str) -> None:
 
 def test_questions_for_several_slots_keep_their_order() -> None:
     read = READER.read("Your order , name and code ?").acts
-    assert read == [Act("request", slot) for slot in ("order", "name", "code")]
+    assert read == tuple(Act("request", slot) for slot in ("order", "name", "code"))
 
 
 def test_a_value_that_is_given_is_not_asked_for() -> None:
@@ -336,7 +336,7 @@ def test_what_is_no_action(text: str) -> None:
     ],
 )
 def test_what_cannot_be_read(text: str) -> None:
-    assert READER.read(text) == ([], None, False)
+    assert READER.read(text) == ((), None, False)
 
 
 def test_a_million_characters_are_read_by_their_beginning() -> None:
