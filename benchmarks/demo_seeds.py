@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -42,9 +41,7 @@ def run_arm(arm: str, seeds: Sequence[int], root: Path) -> dict[str, Any]:
             run=f"{arm}-{seed}",
             hyperparameters={**DEMO["hyperparameters"], **ARMS[arm]},
         )
-        began = time.perf_counter()
         result = train(config, root=root)
-        seconds = time.perf_counter() - began
         assert result.before is not None and result.after is not None
         before = result.before.sampled.as_dict()
         after = result.after.sampled.as_dict()
@@ -54,12 +51,11 @@ def run_arm(arm: str, seeds: Sequence[int], root: Path) -> dict[str, Any]:
             "after": after["success"]["mean"],
             "score": after["normalised_score"]["mean"],
             "greedy_after": result.after.greedy.as_dict()["success"]["mean"],
-            "seconds": round(seconds, 1),
         }
         rows.append(row)
         print(
             f"{arm:9s} seed {seed}: success {row['before']:.3f} -> {row['after']:.3f}, "
-            f"normalised score {row['score']:.3f}, {row['seconds']:.0f} s",
+            f"normalised score {row['score']:.3f}",
             flush=True,
         )
     rng = np.random.default_rng(0)
