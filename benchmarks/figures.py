@@ -1,0 +1,150 @@
+"""The measured figures of README.md, made from the newest results and never typed.
+
+python -m benchmarks.figures            # write them between the two marks
+python -m benchmarks.figures --check    # exit 1 if they are not what the results say
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measurement import RESULTS
+
+__all__ = ["newest", "render", "rewrite"]
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
+
+
+def newest(name: str, root: Path = RESULTS) -> Mapping[str, Any]:
+    """Return the newest result of that name.
+
+    Raises:
+        FileNotFoundError: if there is none; says which command makes one.
+    """
+    paths = sorted(root.glob(f"????-??-??_{name}.json"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{root} has no result {name!r}: run `python -m benchmarks.{name} --write`."
+        )
+    result: Mapping[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
+    return result
+
+
+def render(root: Path = RESULTS) -> str:
+    """Return the section of README.md, in Markdown."""
+    parts = [_demo(newest("demo_cost", root)), _seeds(newest("demo_seeds", root))]
+    parts.append(_stepping(newest("stepping", root)))
+    return "\n\n".join(["## Measured", *parts])
+
+
+def rewrite(text: str, section: str) -> str:
+    """Return `text` with `section` between the marks.
+
+    Raises:
+        ValueError: unless each mark stands there once, in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"The text must have {BEGIN!r} and {END!r} once each.")
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    return f"{head}{BEGIN}\n\n{section}\n\n{END}{tail}"
+
+
+def _source(result: Mapping[str, Any]) -> str:
+    made = result["provenance"]
+    return f"`{made['command']}`, {made['date']}, {made['num_cores']} cores, no GPU"
+
+
+def _interval(interval: Mapping[str, float], sign: str = "") -> str:
+    mean, low, high = (
+        format(interval[key], f"{sign}.2f") for key in ("mean", "low", "high")
+    )
+    return f"{mean} [{low}, {high}]"
+
+
+def _demo(result: Mapping[str, Any]) -> str:
+    summary = result["summary"]
+    before, after = summary["before"], summary["after"]
+    lines = [
+        f"**The main job**, `make demo` after installation: {result['seconds']:.0f} seconds and "
+        f"{result['peak_bytes'] / 1e9:.2f} GB at the most ({_source(result)}).",
+        "",
+        f"| {before['episodes']} held-out goals, replies sampled at temperature 1 "
+        "| success | normalised score |",
+        "| --- | --- | --- |",
+    ]
+    for name, scores in (("before: imitation", before), ("after: PPO", after)):
+        lines.append(
+            f"| {name} | {_interval(scores['success'])} "
+            f"| {_interval(scores['normalised_score'])} |"
+        )
+    return "\n".join(lines)
+
+
+def _seeds(result: Mapping[str, Any]) -> str:
+    arms = result["arms"]
+    num_seeds = len(arms["learning"]["rows"])
+    names = {
+        "learning": "as it is",
+        "shuffled": "rewards shuffled (negative control)",
+        "frozen": "learning rate 0 (negative control)",
+    }
+    lines = [
+        f"**The same over {num_seeds} training seeds**, with its negative controls; means and 95% "
+        f"bootstrap intervals over seeds ({_source(result)}).",
+        "",
+        "| | gain in held-out success | normalised score after |",
+        "| --- | --- | --- |",
+    ]
+    for arm, name in names.items():
+        gain, score = arms[arm]["gain"], arms[arm]["score"]
+        lines.append(f"| {name} | {_interval(gain, '+')} | {_interval(score)} |")
+    return "\n".join(lines)
+
+
+def _stepping(result: Mapping[str, Any]) -> str:
+    rows = result["rows"]
+    ours = {name: row for name, row in rows.items() if name.startswith("chat_envs/")}
+    peers = {name: row for name, row in rows.items() if name not in ours}
+    slowest = max(ours, key=lambda name: ours[name]["microseconds_a_turn"])
+    most = ours[slowest]["microseconds_a_turn"]
+    guess = ours["chat_envs/GuessNumber-v0"]["microseconds_a_turn"]
+    words = (
+        f"**A turn**, {result['num_envs']} dialogues in the native vector form, all in (reading, "
+        f"simulator, tokens, reward, `info`): {guess:.0f} microseconds for `GuessNumber-v0`, "
+        f"{most:.0f} for the slowest, `{slowest.removeprefix('chat_envs/')}` ({_source(result)})."
+    )
+    for name, row in peers.items():
+        words += (
+            f" {name}, strings in and strings out: {row['microseconds_a_turn']:.1f}; the "
+            f"difference of {guess - row['microseconds_a_turn']:.0f} microseconds is what exact "
+            "tokens, masks, spaces and seeded users cost."
+        )
+    return words
+
+
+def main() -> int:
+    """Write the figures, or compare them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    is_check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    fresh = rewrite(text, render())
+    if is_check:
+        if fresh != text:
+            print("README.md is out of date: run `python -m benchmarks.figures`.")
+        return int(fresh != text)
+    README.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
