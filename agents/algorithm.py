@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 from agents.algorithm_config import AlgorithmConfig
+from agents.checkpoint import DamagedFileError, read_json
 from agents.engine.language_model import LanguageModel, TrainingConfig
 from agents.experience.collector import Collector
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
@@ -355,10 +356,17 @@ class Algorithm(ABC):
 
         Raises:
             FileNotFoundError: if there is no such directory.
-            ValueError: if it holds another algorithm.
+            ValueError: if it holds another algorithm, or a damaged file, which is named.
         """
         directory = Path(path)
-        record = json.loads((directory / ALGORITHM_FILE).read_text())
+        if not directory.is_dir():
+            raise FileNotFoundError(f"There is no directory {directory} to load from.")
+        record = read_json(directory / ALGORITHM_FILE)
+        if record.keys() != {"algorithm", "config", "state"}:
+            raise DamagedFileError(
+                f"{directory / ALGORITHM_FILE} has {sorted(record)}; `save` writes algorithm, "
+                "config and state."
+            )
         if record["algorithm"] != cls.__name__:
             raise ValueError(
                 f"{directory} holds a {record['algorithm']}, not a {cls.__name__}: load it with "

@@ -177,8 +177,13 @@ class EvaluationResult:
         }
 
     def _bootstrap(self, values: npt.NDArray[np.float64]) -> Interval:
-        rng = numpy_generator(self.seed, "bootstrap")
-        return bootstrap_interval(values[~np.isnan(values)], rng)
+        known = values[~np.isnan(values)]
+        if len(known) < 2:
+            raise ValueError(
+                f"{len(known)} of {len(values)} episodes of {self.env} have a known return, an "
+                "interval needs 2: see the log for why the reward fails."
+            )
+        return bootstrap_interval(known, numpy_generator(self.seed, "bootstrap"))
 
 
 def evaluate(

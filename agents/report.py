@@ -14,16 +14,17 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from agents.checkpoint import read_json
+from agents.checkpoint import DamagedFileError
 from agents.evaluation import success_gain
 from agents.experience.rollout import Episode
-from agents.tracking import read_lines
+from agents.tracking import read_config, read_lines
 from agents.train import RunScores
 from agents.transcript import describe_episode, turns_of
 
 __all__ = ["pick_pair", "write_report"]
 
 _SMOOTHING = 5  # updates that the drawn mean spans
+_DRAWN = ("num_timesteps", "success", "return")
 
 
 def write_report(
@@ -46,8 +47,8 @@ def write_report(
     Raises:
         DamagedFileError: `config.json` or `metrics.jsonl` is damaged.
     """
-    stored = read_json(directory / "config.json")
-    lines = read_lines(directory / "metrics.jsonl")
+    stored = read_config(directory / "config.json")
+    figures = _read_figures(directory / "metrics.jsonl")
     pair = gain = None
     if before is not None and after is not None:
         pair = _sides(*pick_pair(before, after))
@@ -61,11 +62,12 @@ def write_report(
         command=command,
         rows=_rows(before, after),
         gain=gain,
-        curve=Markup(_curve(lines)) if len(lines) > 1 else None,
+        curve=Markup(_curve(figures)) if len(figures["success"]) > 1 else None,
         pair=pair,
     )
     path = directory / "report.html"
-    path.write_text(page, encoding="utf-8")
+    # Half of a surrogate pair, which UTF-8 lacks, is shown as the character of replacement.
+    path.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
     return path
 
 
@@ -100,14 +102,28 @@ def _sides(before: Episode, after: Episode) -> list[dict[str, Any]]:
     return sides
 
 
-def _curve(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return success and return over turns as SVG; the same lines give the same text."""
-    turns = [line["num_timesteps"] for line in lines]
+def _read_figures(path: Path) -> dict[str, list[float]]:
+    """Return what is drawn, name -> one number an update; NaN where one is unknown."""
+    figures: dict[str, list[float]] = {name: [] for name in _DRAWN}
+    for number, line in enumerate(read_lines(path), 1):
+        for name in _DRAWN:
+            value = line.get(name, "absent")
+            if value is not None and not isinstance(value, int | float):
+                raise DamagedFileError(
+                    f"{path}:{number} is damaged: {name} is {value!r}, no number."
+                )
+            figures[name].append(float("nan") if value is None else float(value))
+    return figures
+
+
+def _curve(figures: Mapping[str, Sequence[float]]) -> str:
+    """Return success and return over turns as SVG; the same figures give the same text."""
+    turns = figures["num_timesteps"]
     # Without a fixed salt matplotlib draws random ids.
     with matplotlib.rc_context({"svg.hashsalt": "chat-envs", "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 3), layout="constrained")
         for place, name in enumerate(("success", "return"), 1):
-            values = [_number(line.get(name)) for line in lines]
+            values = figures[name]
             axes = figure.add_subplot(1, 2, place)
             axes.plot(turns, values, color="#b9cdf5", linewidth=1)
             axes.plot(turns, _smooth(values), color="#2f62c9", linewidth=2)
@@ -121,10 +137,6 @@ def _curve(lines: Sequence[Mapping[str, Any]]) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

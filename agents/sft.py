@@ -29,6 +29,10 @@ from chat_envs.vector import ChatVectorEnv
 __all__ = ["SFT", "SFTConfig", "demonstrations"]
 
 
+# Off by default; a price of drift or a shuffled reward asked for here would be silently ignored.
+_UNUSED = ("entropy_coefficient", "kl_coefficient", "kl_target", "has_shuffled_rewards")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(AlgorithmConfig):
     """Hyperparameters of `SFT`; the defaults suit the model `tiny`."""
@@ -54,6 +58,12 @@ class SFTConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in _UNUSED:
+            if getattr(self, name) not in (None, False, 0):
+                raise ValueError(
+                    f"SFT imitates and has no use for {name}: leave it alone, got "
+                    f"{getattr(self, name)!r}."
+                )
         if self.learning_rate_schedule != "constant":
             raise ValueError(
                 "SFT has a schedule of its own (num_warmup_steps, then linear over num_steps): "

@@ -23,7 +23,6 @@ from agents.checkpoint import (
     Checkpoint,
     DamagedFileError,
     newest_checkpoint,
-    read_json,
     save_checkpoint,
 )
 from agents.engine.causal_lm import CausalLM
@@ -32,7 +31,13 @@ from agents.evaluation import EvaluationResult, evaluate, success_gain
 from agents.experience.dialogue import make_env
 from agents.hyperparameter import build_config
 from agents.observer import Observer
-from agents.tracking import LOGS, RunDirectory, check_run_name, check_tokenizer
+from agents.tracking import (
+    LOGS,
+    RunDirectory,
+    check_run_name,
+    check_tokenizer,
+    read_config,
+)
 from agents.train_config import AGENTS, TrainConfig
 from agents.transcript import describe_episode, notable_episodes
 from agents.warm_start import build_lm, starting_lm
@@ -41,7 +46,6 @@ from chat_envs.registration import find
 __all__ = ["RUNS", "RunScores", "TrainResult", "load_run", "prepare", "score", "train"]
 
 RUNS = Path("runs")
-_GROWING = ("total_timesteps",)  # a run may be continued past its end, not cut short
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def train(
         config: the run.
         lm: what `prepare(config)` returned; None calls it.
         root: directory of runs; this one's is `root / config.run_name`.
-        is_resuming: go on from the newest whole checkpoint; `total_timesteps` may have grown.
+        is_resuming: go on from the newest whole checkpoint; `total_timesteps` may have grown,
+            unless the step size falls linearly towards it.
         is_replacing: remove the run of that name first.
         observer: told how it goes.
         at: told of every step of every save (see `save_checkpoint`).
@@ -112,9 +117,18 @@ def train(
         config.as_dict(),
         is_resuming=is_resuming,
         is_replacing=is_replacing,
-        growing=_GROWING,
+        growing=_growing(config),
     ) as run:
         return _carry_out(config, run, lm, observer, at)
+
+
+def _growing(config: TrainConfig) -> tuple[str, ...]:
+    """Return the fields that may be larger on resuming: a run may be continued, not cut short.
+
+    Where the step size falls linearly to the end, another end is another run from its first update.
+    """
+    is_linear = config.agent_config().learning_rate_schedule == "linear"
+    return () if is_linear else ("total_timesteps",)
 
 
 def _carry_out(
@@ -249,16 +263,19 @@ def load_run(
         engine: runs the model; it may be another than the one that trained it.
 
     Raises:
-        DamagedFileError: there is no whole checkpoint; the message says why not.
+        RunError: the run used another built-in tokenizer.
+        DamagedFileError: there is no whole checkpoint, or `config.json` is none of this version;
+            the message says why.
     """
-    stored = read_json(path / "config.json")
+    stored = read_config(path / "config.json")
     check_tokenizer(path / "config.json", stored)
-    values = dict(stored.get("config", {})) | {
-        "run": path.name,
-        "engine": engine,
-        "zero": 0,
-    }
-    config = build_config(TrainConfig, values)
+    values = stored["config"] | {"run": path.name, "engine": engine, "zero": 0}
+    try:
+        config = build_config(TrainConfig, values)
+    except (TypeError, ValueError) as error:
+        raise DamagedFileError(
+            f"{path / 'config.json'} is damaged, or of another version: {error}"
+        ) from error
     checkpoint, skipped = newest_checkpoint(path / "checkpoints")
     if checkpoint is None:
         reason = " ".join(skipped) or "None was written yet."

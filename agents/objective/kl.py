@@ -5,6 +5,7 @@ Shape legend: any shape; the two log-prob tensors have the same.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -67,12 +68,14 @@ def adapt_coefficient(
         rate: speed, in [0, 5) so that the coefficient stays positive (the paper: 0.1).
 
     Raises:
-        ValueError: on a target that is not above 0.
+        ValueError: on a target that is not above 0, or an observed KL that is NaN.
 
     >>> round(adapt_coefficient(0.1, observed=12.0, target=6.0), 4)
     0.102
     """
     if not target > 0:
         raise ValueError(f"The KL target must be above 0, got {target}.")
+    if math.isnan(observed):  # the coefficient would be NaN for ever, and so no price
+        raise ValueError("The observed KL is NaN: there is nothing to adapt to.")
     error = (observed - target) / target
     return coefficient * (1.0 + rate * min(max(error, -LARGEST_ERROR), LARGEST_ERROR))

@@ -9,6 +9,7 @@ from agents.tracking.run_directory import (
     check_run_name,
     differences,
     find_run,
+    read_config,
     replace_json,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "hold_lock",
     "machinery",
     "plain_json",
+    "read_config",
     "read_lines",
     "replace_json",
 ]

@@ -30,6 +30,7 @@ __all__ = [
     "check_run_name",
     "differences",
     "find_run",
+    "read_config",
     "replace_json",
 ]
 
@@ -147,14 +148,12 @@ class RunDirectory:
                     f"{self.path} holds a run already: go on with it by --resume, replace it by "
                     "--force, or choose another name by --run."
                 )
-            stored = read_json(path)
-            before = stored.get("config")
-            if not isinstance(before, dict):
-                raise DamagedFileError(f"{path} has no 'config'; it is no run's.")
+            stored = read_config(path)
+            before = stored["config"]
             grown = {
                 name: config[name]
                 for name in growing
-                if name in before and config[name] > before[name]
+                if isinstance(before.get(name), int) and config[name] > before[name]
             }
             found = differences(before | grown, config)
             if found:
@@ -165,7 +164,7 @@ class RunDirectory:
             check_tokenizer(path, stored)
             self.remarks += [
                 f"{self.path} was begun on other machinery, so the numbers may differ: {line}."
-                for line in differences(stored.get("machinery", {}), machine)
+                for line in differences(stored["machinery"], machine)
             ]
             if not grown:
                 return
@@ -198,6 +197,19 @@ def check_run_name(name: str) -> str:
             f"{name!r}."
         )
     return name
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the `config.json` of a run, with its objects `config` and `machinery`.
+
+    Raises:
+        DamagedFileError: it is missing, or not of a run; the message names it.
+    """
+    stored = read_json(path)
+    for name in ("config", "machinery"):
+        if not isinstance(stored.get(name), dict):
+            raise DamagedFileError(f"{path} has no object {name!r}; it is no run's.")
+    return stored
 
 
 def find_run(name: str, root: Path) -> Path:

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from agents.algorithm import Algorithm, IterationReport
+from agents.checkpoint import DamagedFileError
 from agents.ppo import PPO, PPOConfig
 from agents.reinforce import REINFORCE
 from agents.sft import SFT
+from tests.agents.damage import malicious_pickle
 from tests.agents.toys import make_lm, make_parrots
 
 SMALL: dict[str, Any] = {"num_episodes": 8, "num_envs": 4}
@@ -244,6 +246,32 @@ def test_a_constant_schedule_leaves_the_step_size_alone(
 
 def test_no_timesteps_play_no_episode() -> None:
     assert make(*CASES[0]).learn(total_timesteps=0).iteration == 0
+
+
+def test_a_damaged_record_is_refused_by_name_and_unread(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no directory"):
+        PPO.load(tmp_path / "nowhere", make_lm(), make_parrots(2))
+    proof = tmp_path / "proof"
+    damaged = (b"", b"[]", b"{}", b'{"algorithm": "PPO"}', malicious_pickle(proof))
+    for data in damaged:
+        (tmp_path / "algorithm.json").write_bytes(data)
+        with pytest.raises(DamagedFileError, match="algorithm.json"):
+            PPO.load(tmp_path, make_lm(), make_parrots(2))
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"entropy_coefficient": 0.1},
+        {"kl_coefficient": 0.1},
+        {"kl_coefficient": 0.1, "kl_target": 0.1},
+        {"has_shuffled_rewards": True},
+    ],
+)
+def test_imitation_refuses_what_it_would_ignore(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"no use for {next(iter(asked))}"):
+        make(SFT, SMALL | asked)
 
 
 def test_imitation_has_a_schedule_of_its_own() -> None:

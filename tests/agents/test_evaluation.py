@@ -96,6 +96,16 @@ def test_bootstrap_refuses_what_has_no_interval(values: list[float]) -> None:
         bootstrap_interval(values, np.random.default_rng(0))
 
 
+def test_too_few_known_returns_are_counted_out() -> None:
+    def broken(reply: str) -> float:
+        raise ConnectionError("no answer")
+
+    kwargs = {"reward": broken, "on_error": "mask"}
+    result = evaluate_script("expert", PARROT, num_episodes=3, env_kwargs=kwargs)
+    with pytest.raises(ValueError, match="0 of 3 episodes of .* have a known return"):
+        result.as_dict()
+
+
 def test_an_evaluation_repeats_and_leaves_the_model_alone() -> None:
     lm = make_lm()
     before = [p.clone() for p in lm.module.parameters()]

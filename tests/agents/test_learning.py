@@ -92,8 +92,7 @@ def half_deaf(env: ChatEnv) -> str:
     return env.word if is_heard else WORDS[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cls", [REINFORCE, PPO])
+@pytest.mark.parametrize("cls", [REINFORCE, pytest.param(PPO, marks=pytest.mark.slow)])
 def test_an_identity_task_is_solved_from_a_systematic_flaw(
     cls: type[Algorithm],
 ) -> None:

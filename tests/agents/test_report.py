@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.checkpoint import DamagedFileError
 from agents.evaluation import EvaluationResult
 from agents.experience.rollout import Episode, Rollout
 from agents.report import pick_pair, write_report
@@ -59,7 +60,8 @@ def scores(*episodes: Episode) -> RunScores:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     config = {"agent": "ppo", "env": ENV, "lm": "tiny", "seed": 0}
-    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    record = {"config": config, "machinery": {}}
+    (tmp_path / "config.json").write_text(json.dumps(record))
     lines = [
         {"num_timesteps": 10 * i, "success": i / 5, "return": None if i == 2 else i}
         for i in range(5)
@@ -111,6 +113,25 @@ def test_the_report_loads_nothing_and_runs_nothing(run: Path) -> None:
     assert links.loads == []
     assert not {"script", "img", "iframe", "link"} & set(links.tags)
     assert "&lt;script" in page.read_text(), "the attack was written down"
+
+
+def test_half_of_a_surrogate_pair_is_written_as_a_reference(run: Path) -> None:
+    messages = ({"role": "user", "content": "a\ud800b"},)
+    broken = scores(episode(0, (1.0,), messages=messages), episode(1))
+    page = write_report(run, broken, broken).read_text(encoding="utf-8")
+    assert "a&#55296;b" in page  # which a browser shows as the replacement character
+
+
+@pytest.mark.parametrize("name", ["num_timesteps", "success", "return"])
+def test_figures_that_are_no_numbers_are_refused_by_file_and_line(
+    run: Path, name: str
+) -> None:
+    good = {"num_timesteps": 1, "success": 0.5, "return": None}
+    for bad in (good | {name: ATTACK}, {k: v for k, v in good.items() if k != name}):
+        lines = [json.dumps(good), json.dumps(bad), ""]
+        (run / "metrics.jsonl").write_text("\n".join(lines))
+        with pytest.raises(DamagedFileError, match=f"metrics.jsonl:2 .*{name}"):
+            write_report(run)
 
 
 def test_a_report_of_less_is_still_a_report(run: Path) -> None:

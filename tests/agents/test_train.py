@@ -174,6 +174,18 @@ def test_a_run_that_is_continued_is_the_longer_run(whole: Path, tmp_path: Path) 
     assert fingerprint(tmp_path) == fingerprint(whole)
 
 
+def test_a_run_whose_steps_fall_to_its_end_is_not_continued(tmp_path: Path) -> None:
+    """Its updates would not be those of the longer run, whose config it would bear."""
+    hyperparameters = small_config().hyperparameters
+    hyperparameters = dict(hyperparameters) | {"learning_rate_schedule": "linear"}
+    fields: dict[str, Any] = {"hyperparameters": hyperparameters}
+    carry_out(tmp_path, fields=fields | {"total_timesteps": 5})
+    before = fingerprint(tmp_path)
+    with pytest.raises(RunError, match="total_timesteps is 5 there, 16 here"):
+        carry_out(tmp_path, fields=fields, is_resuming=True)
+    assert fingerprint(tmp_path) == before
+
+
 @pytest.mark.parametrize("accident", ACCIDENTS)
 def test_a_damaged_checkpoint_is_skipped_and_said(
     whole: Path, copy: Path, accident: str
@@ -252,6 +264,29 @@ def test_a_run_without_a_checkpoint_cannot_be_loaded(copy: Path) -> None:
         ACCIDENTS["removed"](path / "state.json")
     with pytest.raises(DamagedFileError, match="no whole checkpoint.*state.json"):
         load_run(copy / NAME)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"num_envs"', '"num_envz"'),
+        ('"constant"', '"constanv"'),
+        ('"seed": 0', '"seed": -1'),
+        ('"machinery": {', '"machineri": {'),
+        ('"config": {', '"confie": {'),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_refused_by_its_files_name(
+    copy: Path, old: str, new: str
+) -> None:
+    path = copy / NAME / "config.json"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(DamagedFileError, match="config.json"):
+        load_run(copy / NAME)
+    with pytest.raises((DamagedFileError, RunError), match="config.json"):
+        train(small_config(), root=copy, is_resuming=True)
 
 
 def test_learning_rate_zero_moves_no_weight(tmp_path: Path) -> None:

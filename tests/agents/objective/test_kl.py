@@ -105,6 +105,11 @@ def test_the_coefficient_moves_towards_the_target_and_stays_positive(
     assert (adapted - coefficient) * (observed - target) >= 0
 
 
+def test_a_kl_that_is_not_known_moves_nothing() -> None:
+    with pytest.raises(ValueError, match="observed KL is NaN"):
+        adapt_coefficient(0.1, float("nan"), 6.0)
+
+
 def test_target_must_be_positive() -> None:
     with pytest.raises(ValueError, match="above 0, got 0"):
         adapt_coefficient(0.1, 1.0, 0.0)
