@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import io
 import os
 import re
 import sys
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _accept_any_text()
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -70,6 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; keep Python from complaining when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _accept_any_text() -> None:
+    """Read bytes that are no text as U+FFFD; write what the terminal lacks as an escape."""
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a caller's own stream need not be one
+            stream.reconfigure(errors=errors)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from agents.commands.terminal import (
-    CommandParser,
+    BadInput,
     bad_input,
     command,
     printable,
@@ -28,6 +28,7 @@ from agents.train_config import TrainConfig
 from agents.transcript import describe_episode
 from agents.warm_start import build_lm
 from chat_envs.chat_template import load_template
+from chat_envs.commands.argument import CommandParser
 from chat_envs.core import ChatEnv
 from chat_envs.message import Message, Role, system, user
 from chat_envs.registration import find
@@ -103,6 +104,11 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parse(argv)
     with bad_input():
         config, lm = _load(arguments)
+        if arguments.max_tokens >= lm.context_length and not arguments.watch:
+            raise BadInput(
+                f"--max-tokens {arguments.max_tokens} leaves nothing for the dialogue: {lm.name} "
+                f"attends to {lm.context_length} tokens, the reply's among them."
+            )
         tokenizer = load_tokenizer(config.full_env_kwargs()["tokenizer"])
     if arguments.watch:
         _watch(lm, config, arguments)

@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.terminal import (
-    CommandParser,
     TerminalObserver,
     bad_input,
     command,
@@ -31,6 +30,7 @@ from agents.tracking import check_run_name, replace_json
 from agents.train import RUNS, RunScores, TrainResult, prepare, train
 from agents.train_config import TrainConfig
 from agents.transcript import describe_episode, turns_of
+from chat_envs.commands.argument import CommandParser
 
 __all__ = ["DEMO", "SUMMARY", "demo_config", "run", "summarise"]
 

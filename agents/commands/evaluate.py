@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agents.commands.script import check_script
 from agents.commands.terminal import (
-    CommandParser,
     TerminalObserver,
     bad_input,
     command,
@@ -20,6 +20,7 @@ from agents.tracking import find_run
 from agents.train import RUNS, load_run
 from agents.train_config import TrainConfig
 from agents.warm_start import build_lm
+from chat_envs.commands.argument import CommandParser
 from chat_envs.registration import find
 
 __all__ = ["SUMMARY", "run"]
@@ -95,6 +96,7 @@ def _resolve(
 ) -> tuple[LanguageModel | None, str, Mapping[str, Any]]:
     """Return the model (None for a script), the environment's id and its keywords."""
     if arguments.script is not None:
+        check_script(arguments.script, arguments.env)
         return None, find(arguments.env).id, {}
     if arguments.run is None:
         config = TrainConfig(

@@ -1,4 +1,4 @@
-"""What the commands share of the terminal: parsing, exit codes, progress.
+"""What the commands share of the terminal: exit codes, progress, what may be printed.
 
 Standard output is the result, for people or, with `--json`, for programs; all else goes to standard
 error. Exit codes: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted.
@@ -6,8 +6,6 @@ error. Exit codes: 0 done, 1 the work failed, 2 bad usage or input, 130 interrup
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import functools
 import json
 import re
@@ -36,7 +34,6 @@ from agents.tracking import RunError
 
 __all__ = [
     "BadInput",
-    "CommandParser",
     "TerminalObserver",
     "bad_input",
     "command",
@@ -53,29 +50,6 @@ _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 class BadInput(Exception):
     """The user asked for something that cannot be; the message says what to do."""
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser that shows an example and names the nearest flag where one is unknown."""
-
-    def __init__(self, name: str, summary: str, example: str) -> None:
-        super().__init__(
-            prog=f"chat-envs {name}",
-            description=summary,
-            epilog=f"example:\n  {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Return the arguments; exit with 2 on a wrong one."""
-        arguments, unknown = self.parse_known_args(list(argv))
-        if unknown:
-            flags = [f for action in self._actions for f in action.option_strings]
-            near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            self.error(f"unknown argument {unknown[0]!r}.{hint}")
-        return arguments
 
 
 def command(run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:

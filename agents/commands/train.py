@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoint import read_json
+from agents.commands.script import check_script
 from agents.commands.terminal import (
     BadInput,
-    CommandParser,
     TerminalObserver,
     bad_input,
     command,
@@ -20,9 +21,12 @@ from agents.commands.terminal import (
 )
 from agents.hyperparameter import build_config
 from agents.report import write_report
+from agents.sft import SFTConfig
 from agents.tracking import check_run_name
+from agents.tracking import read_config as read_stored_config
 from agents.train import RUNS, TrainResult, prepare, train
-from agents.train_config import TrainConfig
+from agents.train_config import AGENTS, TrainConfig
+from chat_envs.commands.argument import CommandParser
 
 __all__ = ["SUMMARY", "run"]
 
@@ -40,6 +44,9 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse(argv)
     with bad_input():
         config = read_config(arguments)
+        sft = config.warm_start_config()
+        if sft is not None:
+            check_script(sft.script, config.env)
         lm = prepare(config)
     with TerminalObserver() as observer:
         result = train(
@@ -75,12 +82,12 @@ def read_config(arguments: argparse.Namespace) -> TrainConfig:
     if arguments.resume and values.get("run"):
         path = RUNS / check_run_name(values["run"]) / "config.json"
         if path.is_file():
-            values = _over(dict(read_json(path).get("config", {})), values)
+            values = _over(_stored(path), values)
     return build_config(TrainConfig, values)
 
 
 def _parser() -> CommandParser:
-    parser = CommandParser("train", SUMMARY, EXAMPLE)
+    parser = CommandParser("train", SUMMARY, EXAMPLE, notes=_notes())
     for field in dataclasses.fields(TrainConfig):
         if "help" in field.metadata:
             _add_flag(parser, field)
@@ -110,11 +117,29 @@ def _parser() -> CommandParser:
     return parser
 
 
+def _notes() -> str:
+    """Return which keys `--set` knows, with their defaults."""
+    groups = {
+        f"--set KEY=VALUE, --agent {name}": a.config_class for name, a in AGENTS.items()
+    }
+    groups["--set warm_start.KEY=VALUE, the imitation"] = SFTConfig
+    paragraphs = []
+    for words, config_class in groups.items():
+        keys = ", ".join(
+            field.name + "=" + json.dumps(field.default).strip('"')
+            for field in dataclasses.fields(config_class)
+            if field.name != "seed"  # a run has one, --seed
+        )
+        lines = textwrap.wrap(keys, 76, break_on_hyphens=False)
+        paragraphs.append("\n  ".join([f"{words}:", *lines]))
+    return "\n\n".join(paragraphs)
+
+
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
     """Add the flag of a field; it is absent from the arguments unless it was given."""
     choices = field.metadata["choices"]
     text = field.metadata["help"].replace("%", "%%")
-    if choices and field.name != "agent":
+    if choices:
         text += f" ({', '.join(choices)})"
     flag = f"--{field.name.replace('_', '-')}"
     if isinstance(field.default, bool):
@@ -146,6 +171,16 @@ def _read_file(path: Path) -> dict[str, Any]:
     ):
         raise BadInput(f"{path} must map the fields of a run to their values.")
     return values
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return the config of the run that is to be resumed."""
+    stored: dict[str, Any] = read_stored_config(path)["config"]
+    try:
+        build_config(TrainConfig, stored)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{path} is damaged, or of another version: {error}") from error
+    return stored
 
 
 def _assign(values: dict[str, Any], assignment: str) -> None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from agents.commands.terminal import CommandParser, command, print_json, printable, say
+from agents.checkpoint import DamagedFileError
+from agents.commands.terminal import command, print_json, printable, say
 from agents.tracking import find_run, read_lines
 from agents.train import RUNS
 from agents.transcript import turns_of
+from chat_envs.commands.argument import CommandParser
 
 __all__ = ["SUMMARY", "run", "show_episode"]
+
+_KEYS = {
+    "components",
+    "iteration",
+    "messages",
+    "return",
+    "rewards",
+    "seed",
+    "success",
+    "termination_reason",
+}
 
 SUMMARY = "Show transcripts of a run, with what each turn was paid."
 EXAMPLE = "chat-envs view first --order worst --number 3"
@@ -41,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.number < 1:
         parser.error(f"--number must be at least 1, got {arguments.number}.")
     path = find_run(arguments.run, RUNS)
-    records = read_lines(path / "transcripts.jsonl")
+    records = _read(path / "transcripts.jsonl")
     if not records:
         say(
             f"failed: {path} has no transcripts yet, or was run with num_transcripts=0."
@@ -71,6 +85,22 @@ def run(argv: Sequence[str]) -> int:
     for record in chosen:
         show_episode(record, console)
     return 0
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the episodes of a log.
+
+    Raises:
+        DamagedFileError: a line is no described episode; the message names file and line.
+    """
+    records = read_lines(path)
+    for number, record in enumerate(records, 1):
+        missing = sorted(_KEYS - record.keys())
+        if missing:
+            raise DamagedFileError(
+                f"{path}:{number} is damaged: it is no transcript, it lacks {', '.join(missing)}."
+            )
+    return records
 
 
 def show_episode(record: dict[str, Any], console: Console) -> None:

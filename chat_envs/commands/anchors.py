@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Sequence
 
 from chat_envs import anchors
-from chat_envs.commands.argument import make_parser, print_json, read_registrations
+from chat_envs.commands.argument import CommandParser, print_json, read_registrations
 from chat_envs.registration import Registration
 
 __all__ = ["run"]
@@ -15,7 +15,7 @@ __all__ = ["run"]
 
 def run(argv: Sequence[str]) -> int:
     """Write the anchors of one id or of all; with --check, 1 if a stored one does not hold."""
-    parser = make_parser(
+    parser = CommandParser(
         "anchors",
         "Compute what the expert, the blind and the random policy earn, and store it.",
         "chat-envs anchors --check",
@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
         "--check", action="store_true", help="write nothing; say what no longer holds"
     )
     parser.add_argument("--json", action="store_true", help="print JSON at the end")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     work = _check if arguments.check else _compute
     return work(arguments.registrations, arguments.json)
 

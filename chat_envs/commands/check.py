@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any, Sequence
 
-from chat_envs.commands.argument import make_parser, print_json, read_registrations
+from chat_envs.commands.argument import CommandParser, print_json, read_registrations
 from chat_envs.testing import CheckResult, check_chat_env
 
 __all__ = ["run"]
@@ -14,7 +14,7 @@ __all__ = ["run"]
 
 def run(argv: Sequence[str]) -> int:
     """Print one line an id and the total; 1 if a clause of the contract is broken."""
-    parser = make_parser(
+    parser = CommandParser(
         "check",
         "Check that environments keep the contract (see chat_envs.testing.CLAUSES).",
         "chat-envs check all",
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
         help="compare with AsyncVectorEnv too, which starts processes",
     )
     parser.add_argument("--json", action="store_true", help="print JSON at the end")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     if arguments.episodes < 2:
         parser.error(f"--episodes must be at least 2, got {arguments.episodes}")
     start = time.perf_counter()

@@ -18,7 +18,7 @@ import gymnasium
 
 import chat_envs
 from chat_envs.cache import cache_directory
-from chat_envs.commands.argument import make_parser, print_json
+from chat_envs.commands.argument import CommandParser, print_json
 from chat_envs.core import ChatEnv
 from chat_envs.registration import registrations
 from chat_envs.tokenizer import load_tokenizer
@@ -46,13 +46,13 @@ _DEEPSPEED = "import json, deepspeed; print(json.dumps(deepspeed.__version__))"
 
 def run(argv: Sequence[str]) -> int:
     """Print the state of the installation; 1 if something essential is broken."""
-    parser = make_parser(
+    parser = CommandParser(
         "doctor",
         "Say what is installed and what is missing.",
         "chat-envs doctor --json",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     report = examine()
     if arguments.json:
         print_json(report)

@@ -9,7 +9,12 @@ from typing import Any, Sequence
 import gymnasium
 
 from chat_envs import anchors
-from chat_envs.commands.argument import make_parser, print_json, read_registration
+from chat_envs.commands.argument import (
+    CommandParser,
+    print_json,
+    read_registration,
+    read_seed,
+)
 from chat_envs.core import ChatEnv
 from chat_envs.registration import Registration
 
@@ -18,15 +23,17 @@ __all__ = ["describe", "run"]
 
 def run(argv: Sequence[str]) -> int:
     """Print what is known about one id."""
-    parser = make_parser(
+    parser = CommandParser(
         "info", "Describe one environment.", "chat-envs info CustomerService-easy-v0"
     )
     parser.add_argument(
         "registration", metavar="ID", type=read_registration, help="a registered id"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample opening")
+    parser.add_argument(
+        "--seed", type=read_seed, default=0, help="of the sample opening"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     facts = describe(arguments.registration, arguments.seed)
     if arguments.json:
         print_json(facts)

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 import gymnasium
 
 from chat_envs import anchors
-from chat_envs.commands.argument import make_parser, read_registration
+from chat_envs.commands.argument import CommandParser, read_registration, read_seed
 from chat_envs.core import SPLITS, ChatEnv
 from chat_envs.message import Message
 
@@ -18,7 +18,7 @@ _PROMPT = "you> "
 
 def run(argv: Sequence[str]) -> int:
     """Play one episode with a person; the end of the input ends it early."""
-    parser = make_parser(
+    parser = CommandParser(
         "play",
         "Type the agent's replies. The end of the input (Ctrl-D) stops.",
         "chat-envs play CustomerService-easy-v0 --seed 3",
@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
         "registration", metavar="ID", type=read_registration, help="a registered id"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the episode (default 0)"
+        "--seed", type=read_seed, default=0, help="of the episode (default 0)"
     )
     parser.add_argument(
         "--split", choices=SPLITS, default="train", help="which goals (default train)"
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
         default="builtin",
         help="'builtin', 'smollm2-135m' or a directory",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     try:
         env = gymnasium.make(
             arguments.registration.id,

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Sequence
 
-from chat_envs.commands.argument import make_parser
+from chat_envs.commands.argument import CommandParser
 from chat_envs.registration import find
 from chat_envs.tokenizer_training import collect_corpus, split_words, train
 
@@ -16,7 +16,7 @@ __all__ = ["run"]
 
 def run(argv: Sequence[str]) -> int:
     """Write `data/tokenizer.json`; with --check, 1 if training now gives another one."""
-    parser = make_parser(
+    parser = CommandParser(
         "tokenizer",
         "Train the built-in tokenizer on expert dialogues of every environment. After that the "
         "anchors' versions change: run `chat-envs anchors`.",
@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
         help="write nothing; say whether it is up to date",
     )
     parser.add_argument("--output", type=Path, help="another file than the suite's own")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     own = Path(str(resources.files("chat_envs") / "data" / "tokenizer.json"))
     path: Path = arguments.output or own
     start = time.perf_counter()

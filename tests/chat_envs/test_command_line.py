@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -145,10 +146,14 @@ def test_every_command_of_the_suite_helps_with_an_example(
     with pytest.raises(SystemExit) as stop:
         run(["--help"])
     assert stop.value.code == 0
-    assert f"example: chat-envs {name}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"example:\n  chat-envs {name}" in text
+    flag = re.findall(r"--[a-z]+", text.partition("options:")[2])[-1]
+    identifier = ["Echo-v0"] if " ID" in text.partition("\n\n")[0] else []
     with pytest.raises(SystemExit) as stop:
-        run(["--no-such-option"])
+        run([*identifier, f"{flag}x"])
     assert stop.value.code == 2
+    assert f"Did you mean {flag}?" in capsys.readouterr().err
 
 
 def test_help_imports_no_torch() -> None:

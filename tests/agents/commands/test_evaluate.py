@@ -64,6 +64,9 @@ def test_people_get_lines(desk: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["smal"], "Did you mean 'small'"),
         (["small", "--env", "Eco-easy-v0"], "Echo-easy-v0"),
         (["--lm", "tinny", "--env", ENV], "Did you mean 'tiny'"),
+        (["--script", "exprt", "--env", ENV], "Did you mean 'expert'"),
+        (["--script", "carelss", "--env", ENV], "Did you mean 'careless'"),
+        (["--script", "careless", "--env", "Echo-v0"], "no script 'careless'"),
     ],
 )
 def test_bad_input_is_exit_code_2(

@@ -11,7 +11,6 @@ import pytest
 from agents.checkpoint import DamagedFileError
 from agents.commands.terminal import (
     BadInput,
-    CommandParser,
     TerminalObserver,
     bad_input,
     command,
@@ -20,6 +19,7 @@ from agents.commands.terminal import (
     printable,
 )
 from agents.tracking import RunError
+from chat_envs.commands.argument import CommandParser
 
 COMMANDS = ("train", "evaluate", "chat", "view", "demo")
 

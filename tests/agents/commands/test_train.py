@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from agents.commands.terminal import BadInput
 from agents.commands.train import _parser, read_config, run
+from agents.ppo import PPOConfig
+from agents.reinforce import REINFORCEConfig
+from agents.sft import SFTConfig
 from agents.tracking import hold_lock, read_lines
 from agents.train_config import TrainConfig
 
@@ -102,6 +106,7 @@ def test_a_resumed_run_need_not_be_described_again(desk: Path) -> None:
         (["--lm", "tinny"], "Did you mean 'tiny'"),
         (["--set", "learning_rat=1"], "Did you mean 'learning_rate'"),
         (["--set", "env_kwargs.max_turn=1"], "Did you mean 'max_turns'"),
+        (["--set", "warm_start.script=carelss"], "Did you mean 'careless'"),
         (["--config", "nowhere.yaml"], "There is no file nowhere.yaml"),
         (["--run", "../x"], "name"),
         (["--run", "small", *SMALL], "holds a run already"),
@@ -124,6 +129,44 @@ def test_a_run_in_use_is_exit_code_2(
     with hold_lock(desk / "runs/small/lock"):
         assert run(["--run", "small", "--resume"]) == 2
     assert "in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"seed"', '"sed"', "Did you mean 'seed'"),
+        ('"config": {', '"config": 5, "rest": {', "no object 'config'"),
+    ],
+)
+def test_a_damaged_config_is_refused_by_name(
+    desk: Path,
+    before: str,
+    after: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = desk / "runs/small/config.json"
+    path.write_text(path.read_text().replace(before, after, 1))
+    assert run(["--run", "small", "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "runs/small/config.json" in error and words in error
+
+
+def test_the_help_names_every_agent_and_every_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "(ppo, reinforce)" in text
+    keys = {
+        field.name
+        for config_class in (PPOConfig, REINFORCEConfig, SFTConfig)
+        for field in dataclasses.fields(config_class)
+    }
+    assert {key for key in keys - {"seed"} if f" {key}=" not in text} == set()
+    assert "max_reply_tokens=null" in text and "kl_estimator=k1" in text
 
 
 def test_a_run_prints_one_object_and_leaves_a_report(

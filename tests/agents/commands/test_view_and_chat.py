@@ -89,6 +89,19 @@ def test_view_without_transcripts_fails(
     assert "transcripts.jsonl:1" in capsys.readouterr().err
 
 
+def test_view_refuses_a_line_that_is_no_transcript(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = desk / "runs/small/transcripts.jsonl"
+    whole = path.read_text()
+    path.write_text(f'{whole}{{"iteration": 1, "seed": 2}}\n')
+    assert view.run(["small"]) == 2
+    captured = capsys.readouterr()
+    number = whole.count("\n") + 1
+    assert f"transcripts.jsonl:{number} is damaged" in captured.err
+    assert "it lacks components, messages" in captured.err and captured.out == ""
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -220,3 +233,10 @@ def test_chat_with_what_is_not_there_is_exit_code_2(
 ) -> None:
     assert chat.run(["smal"]) == 2
     assert "Did you mean 'small'" in capsys.readouterr().err
+
+
+def test_a_reply_that_fills_the_context_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chat.run(["small", "--max-tokens", "1024"]) == 2
+    assert "attends to 1024 tokens" in capsys.readouterr().err

@@ -29,7 +29,8 @@ def test_list_selects_by_tag(capsys: Capture) -> None:
 
 def test_list_names_the_tags_there_are(capsys: Capture) -> None:
     assert listing.run(["--tag", "diagnostics"]) == 1
-    assert "diagnostic" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "Did you mean 'diagnostic'?" in captured.err and captured.out == ""
     assert listing.run(["--tag", "diagnostics", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == []
 
@@ -64,6 +65,13 @@ def test_info_finds_an_id_without_its_namespace(capsys: Capture) -> None:
     facts = json.loads(capsys.readouterr().out)
     assert facts["id"] == "chat_envs/Echo-easy-v0"
     assert facts["docs"] == "docs/environments/echo.md"
+
+
+def test_a_seed_below_0_is_an_error_of_use(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        info.run(["Echo-easy-v0", "--seed", "-1"])
+    assert stop.value.code == 2
+    assert "at least 0, got '-1'" in capsys.readouterr().err
 
 
 def test_an_unknown_id_is_told_the_nearest(capsys: Capture) -> None:

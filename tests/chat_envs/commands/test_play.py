@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -58,6 +61,22 @@ def test_a_reply_that_was_cut_is_shown_as_it_was_read(
     assert "(read as '99999" in capsys.readouterr().out
 
 
+def test_bytes_that_are_no_text_are_read_and_what_a_terminal_lacks_is_written() -> None:
+    """In a process of its own: what counts is the encoding of the real streams."""
+    code = (
+        "import sys; from chat_envs.command_line import main; "
+        "sys.exit(main(['play', 'TwentyQuestions-easy-v0']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=(b"\xff" * 200 + b"\n") * 2,  # long: it is cut, and shown as it was read
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"turn 2" in done.stdout and rb"(read as '\ufffd" in done.stdout
+
+
 def test_the_score_is_shown_where_there_are_anchors(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -72,6 +91,7 @@ def test_the_score_is_shown_where_there_are_anchors(
         ["Echo-easy-v9"],
         ["Echo-easy-v0", "--split", "dev"],
         ["Echo-easy-v0", "--seed", "x"],
+        ["Echo-easy-v0", "--seed", "-1"],
     ],
 )
 def test_wrong_arguments_are_errors_of_use(

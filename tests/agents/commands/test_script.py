@@ -1,0 +1,33 @@
+"""Which names of scripts are good, and what is said of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.commands.script import check_script
+from agents.commands.terminal import BadInput
+from agents.experience.dialogue import make_env, play_script, script_of
+from chat_envs.replier import REPLIERS
+
+ENV = "chat_envs/CustomerService-easy-v0"
+
+
+@pytest.mark.parametrize("name", [*REPLIERS, "random", "careless"])
+def test_what_is_let_through_can_play(name: str) -> None:
+    check_script(name, ENV)
+    script = script_of(name, np.random.default_rng(0))
+    assert len(play_script(make_env(ENV, 1), [0], script).episodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("exprt", "expert"), ("carelss", "careless")]
+)
+def test_another_is_answered_with_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(BadInput, match=f"Did you mean '{near}'"):
+        check_script(name, ENV)
+
+
+def test_a_script_of_another_environment_is_none_here() -> None:
+    with pytest.raises(BadInput, match="no script 'careless' for Echo"):
+        check_script("careless", "Echo-easy-v0")
