@@ -4,7 +4,7 @@
     python -m benchmarks.demo_seeds --arms learning --seeds 0 1
 
 Arms: `learning` is `make demo` as it is; `shuffled` deals the returns of an update out anew among its
-update; `frozen` has a learning rate of zero. Each runs from the same warm starts. The gain of a
+episodes; `frozen` has a learning rate of zero. Each runs from the same warm starts. The gain of a
 seed is the rise in held-out success (sampled replies, the same goals before and after); its
 interval over seeds is a percentile bootstrap, runs resampled, 10,000 replicates.
 """
