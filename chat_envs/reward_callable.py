@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import itertools
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, Coroutine, Mapping, Sequence, overload
+from typing import Any, Callable, Coroutine, Mapping, Sequence, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ __all__ = ["RewardFunction", "RewardRequest", "reward_function"]
 
 # What the outer time limit allows a coroutine beyond its own limit, to be cancelled in good order.
 _CANCEL_GRACE_S = 0.5
+# A judge whose own tasks were cancelled has failed like any other, though it is no `Exception`.
+_FAILURES = (Exception, asyncio.CancelledError)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +136,17 @@ class RewardFunction:
             return self._attempt_concurrently(requests, timeout_s)
         results: list[float | Exception] = []
         for request in requests:
-            keywords = {name: getattr(request, name) for name in self._arguments}
+            call = functools.partial(self._score_one, request)
             try:
-                value = call_within(
-                    functools.partial(self._call, **keywords), timeout_s
-                )
-            except (
-                Exception
-            ) as error:  # the failure policy decides, in chat_envs.reward
-                results.append(error)
-            else:
-                results.append(as_reward(value))
+                results.append(call_within(call, timeout_s))
+            except _FAILURES as error:  # the policy decides, in chat_envs.reward
+                results.append(_as_failure(error))
         return results
+
+    def _score_one(self, request: RewardRequest) -> float | Exception:
+        """Call the function, and read what it returned: a tensor may raise only then."""
+        keywords = {name: getattr(request, name) for name in self._arguments}
+        return as_reward(self._call(**keywords))
 
     def _attempt_batch(
         self, requests: Sequence[RewardRequest], timeout_s: float | None
@@ -155,15 +159,20 @@ class RewardFunction:
                 for name in self._arguments
             }
             call = functools.partial(self._call, **keywords)
+
+        def read(values: Any) -> list[float | Exception]:
+            return [as_reward(value) for value in _as_list(values, len(requests))]
+
+        async def finish() -> list[float | Exception]:
+            return read(await call())
+
         try:
+            # Read within the limit too: a generator does its work only then.
             if self._is_async:
-                values = _run(call(), timeout_s)
-            else:
-                values = call_within(call, timeout_s)
-            found = _as_list(values, len(requests))
-        except Exception as error:  # the failure policy decides, in chat_envs.reward
-            return [error] * len(requests)
-        return [as_reward(value) for value in found]
+                return _run(finish(), timeout_s)
+            return call_within(lambda: read(call()), timeout_s)
+        except _FAILURES as error:  # the policy decides, in chat_envs.reward
+            return [_as_failure(error)] * len(requests)
 
     def _attempt_concurrently(
         self, requests: Sequence[RewardRequest], timeout_s: float | None
@@ -179,10 +188,10 @@ class RewardFunction:
                     results[index] = as_reward(await self._call(**keywords))
             except TimeoutError as error:
                 results[index] = error if str(error) else late
-            except (
-                Exception
-            ) as error:  # the failure policy decides, in chat_envs.reward
-                results[index] = error
+            except _FAILURES as error:  # the policy decides, in chat_envs.reward
+                if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                    raise
+                results[index] = _as_failure(error)
 
         async def every() -> None:
             await asyncio.gather(*(one(i, r) for i, r in enumerate(requests)))
@@ -251,15 +260,31 @@ def reward_function(
     return decorate if function is None else decorate(function)
 
 
+def _as_failure(error: BaseException) -> Exception:
+    """Return `error` as one that a failure policy may decide on."""
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"was cancelled from within: {type(error).__name__}")
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody asked the running task to stop: then a cancellation is no failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _as_list(values: Any, num_requests: int) -> list[Any]:
     """Return the values of a batched call as a list of the right length."""
     if hasattr(values, "tolist"):  # arrays and tensors, on any device
         values = values.tolist()
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+    is_no_sequence = isinstance(values, (str, bytes, Mapping, set, frozenset))
+    if is_no_sequence or not hasattr(values, "__iter__"):
         raise TypeError(
-            f"returned {type(values).__name__}, expected {num_requests} numbers, one a reply"
+            f"returned {type(values).__name__}, expected {num_requests} numbers, one a reply, in "
+            "the order of the replies"
         )
-    found = list(values)
+    is_sized = hasattr(values, "__len__")  # else it may never end
+    found = list(values if is_sized else itertools.islice(values, num_requests + 1))
     if len(found) != num_requests:
         raise ValueError(
             f"returned {len(found)} values for {num_requests} replies; "
@@ -268,14 +293,14 @@ def _as_list(values: Any, num_requests: int) -> list[Any]:
     return found
 
 
-def _run(coroutine: Coroutine[Any, Any, Any], timeout_s: float | None) -> Any:
+def _run(coroutine: Coroutine[Any, Any, _T], timeout_s: float | None) -> _T:
     """Return a coroutine's result from synchronous code, whether or not a loop is running."""
 
-    async def limited() -> Any:
+    async def limited() -> _T:
         async with asyncio.timeout(timeout_s):
             return await coroutine
 
-    def work() -> Any:
+    def work() -> _T:
         return asyncio.run(limited())
 
     if timeout_s is not None:

@@ -14,7 +14,7 @@ import math
 import numbers
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 __all__ = [
     "FailurePolicy",
@@ -27,6 +27,8 @@ __all__ = [
 
 _ACTIONS = ("raise", "retry", "mask")
 _DEFAULT_RETRIES = 2
+
+_T = TypeVar("_T")
 
 
 class RewardError(RuntimeError):
@@ -72,8 +74,10 @@ class FailurePolicy:
                 f"timeout_s={self.timeout_s!r} must be a finite number of seconds above 0, "
                 "or None for no limit"
             )
-        if self.retries is not None and self.retries < 0:
-            raise ValueError(f"retries={self.retries!r} must be at least 0")
+        retries: Any = self.retries
+        is_count = isinstance(retries, numbers.Integral)
+        if retries is not None and not (is_count and retries >= 0):
+            raise ValueError(f"retries={retries!r} must be an integer of at least 0")
 
     @property
     def num_attempts(self) -> int:
@@ -91,19 +95,22 @@ class FailurePolicy:
 def as_reward(value: Any) -> float | Exception:
     """Return `value` as a finite float, or the error that says why it is none.
 
-    Accepts real numbers, booleans, and anything with no dimensions and an `item()`, such as
-    NumPy scalars and one-element tensors of a deep-learning library.
+    Accepts real numbers, booleans, and anything with no dimensions and a `tolist()` or `item()`,
+    such as NumPy scalars and tensors of a deep-learning library. What these do is the author's
+    code: it may raise, and take its time.
 
     >>> as_reward(True), as_reward("1.0")
     (1.0, TypeError("returned '1.0' of type str, expected one real number"))
     """
     if not isinstance(value, numbers.Real):
-        if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
+        # `tolist`, not `item`: of a masked NumPy value `item` is the 0 that lies under the mask.
+        unpack = getattr(value, "tolist", getattr(value, "item", None))
+        if getattr(value, "ndim", None) != 0 or unpack is None:
             return TypeError(
                 f"returned {shorten(repr(value))} of type {type(value).__name__}, "
                 "expected one real number"
             )
-        value = value.item()
+        value = unpack()
         if not isinstance(value, numbers.Real):
             return TypeError(f"returned {value!r}, expected one real number")
     try:
@@ -115,7 +122,7 @@ def as_reward(value: Any) -> float | Exception:
     return number
 
 
-def call_within(call: Callable[[], Any], timeout_s: float | None) -> Any:
+def call_within(call: Callable[[], _T], timeout_s: float | None) -> _T:
     """Return `call()`, or raise `TimeoutError` after `timeout_s` seconds.
 
     Without a limit the call runs in the calling thread.
@@ -123,26 +130,26 @@ def call_within(call: Callable[[], Any], timeout_s: float | None) -> Any:
     return call() if timeout_s is None else call_in_thread(call, timeout_s)
 
 
-def call_in_thread(call: Callable[[], Any], timeout_s: float | None) -> Any:
+def call_in_thread(call: Callable[[], _T], timeout_s: float | None) -> _T:
     """Return `call()` from a daemon thread, or raise `TimeoutError` after `timeout_s` seconds."""
-    outcome: list[tuple[Any, BaseException | None]] = []
+    results: list[_T] = []
+    failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append((call(), None))
+            results.append(call())
         # Raised in the caller's thread, below.
         except BaseException as error:  # noqa: B036
-            outcome.append((None, error))
+            failures.append(error)
 
     thread = threading.Thread(target=work, name="chat-envs-reward", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    if not outcome:
+    if failures:
+        raise failures[0]
+    if not results:
         raise TimeoutError(f"gave no answer within {timeout_s:g} s")
-    value, failure = outcome[0]
-    if failure is not None:
-        raise failure
-    return value
+    return results[0]
 
 
 def shorten(text: str, limit: int = 80) -> str:

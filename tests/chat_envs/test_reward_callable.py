@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import itertools
 import threading
 import time
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 import pytest
@@ -253,3 +254,92 @@ def test_a_late_function_is_abandoned() -> None:
     release.set()
     assert isinstance(result, TimeoutError)
     assert time.monotonic() - start < 20  # it did not wait for the function's end
+
+
+# What is returned is read by the author's code too ---------------------------------------------
+
+
+class Scalar:
+    """A number of no dimensions that is known only when it is asked for, as on a device."""
+
+    ndim = 0
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+
+def fails() -> float:
+    raise RuntimeError("no data")
+
+
+def test_a_value_that_cannot_be_read_is_a_failure_of_its_reply_alone() -> None:
+    def judge(reply: str) -> Any:
+        return Scalar(fails if reply == "b" else lambda: 1.0)
+
+    first, second, third = attempt(judge, "a", "b", "c")
+    assert (first, third) == (1.0, 1.0)
+    assert isinstance(second, RuntimeError) and "no data" in str(second)
+
+
+def test_the_time_limit_holds_while_a_value_is_read() -> None:
+    release = threading.Event()
+
+    def slow() -> float:
+        release.wait(30)
+        return 1.0
+
+    (result,) = attempt(lambda reply: Scalar(slow), "a", timeout_s=0.05)
+    release.set()
+    assert isinstance(result, TimeoutError)
+
+
+def test_the_time_limit_holds_for_a_batch_that_is_generated() -> None:
+    release = threading.Event()
+
+    @reward_function(batched=True)
+    def slow(reply: list[str]) -> Iterator[float]:
+        yield 1.0
+        release.wait(30)
+
+    results = attempt(slow, "a", "b", timeout_s=0.05)
+    release.set()
+    assert [type(result) for result in results] == [TimeoutError, TimeoutError]
+
+
+def test_a_batch_that_never_ends_fails() -> None:
+    @reward_function(batched=True)
+    def endless(reply: list[str]) -> Iterator[float]:
+        return itertools.repeat(1.0)
+
+    results = attempt(endless, "a", "b")
+    assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+@pytest.mark.parametrize("unordered", [{1.0, 2.0}, frozenset((1.0, 2.0))])
+def test_a_set_has_no_order_to_score_a_batch_by(unordered: Any) -> None:
+    @reward_function(batched=True)
+    def judge(reply: list[str]) -> Any:
+        return unordered
+
+    results = attempt(judge, "a", "b")
+    assert [type(result) for result in results] == [TypeError, TypeError]
+
+
+def test_a_cancellation_from_within_is_a_failure() -> None:
+    async def judge(reply: str) -> float:
+        if reply == "b":
+            raise asyncio.CancelledError
+        return 1.0
+
+    @reward_function(batched=True)
+    async def judges(reply: list[str]) -> list[float]:
+        raise asyncio.CancelledError
+
+    def blocking(reply: str) -> float:
+        raise asyncio.CancelledError
+
+    first, second = attempt(judge, "a", "b")
+    assert first == 1.0
+    assert isinstance(second, RuntimeError) and "cancelled" in str(second)
+    assert [type(r) for r in attempt(judges, "a", "b")] == [RuntimeError] * 2
+    assert [type(r) for r in attempt(blocking, "a")] == [RuntimeError]

@@ -107,9 +107,10 @@ def test_a_useless_time_limit_is_refused(timeout_s: float) -> None:
         FailurePolicy(timeout_s=timeout_s)
 
 
-def test_negative_retries_are_refused() -> None:
-    with pytest.raises(ValueError, match="retries=-1"):
-        FailurePolicy(retries=-1)
+@pytest.mark.parametrize("retries", [-1, 1.5, "2", math.nan])
+def test_retries_that_are_no_count_are_refused(retries: Any) -> None:
+    with pytest.raises(ValueError, match="must be an integer of at least 0"):
+        FailurePolicy(retries=retries)
 
 
 def test_only_a_number_is_a_fallback() -> None:
@@ -139,3 +140,9 @@ def test_a_hung_call_is_left_behind_as_a_daemon() -> None:
     left = [t for t in threading.enumerate() if t.name == "chat-envs-reward"]
     assert left and all(thread.daemon for thread in left)
     release.set()
+
+
+@pytest.mark.parametrize("value", [np.ma.masked, np.ma.array(2.0, mask=True)])
+def test_a_masked_value_is_no_zero(value: Any) -> None:
+    assert value.item() in (0.0, 2.0)  # what lies under the mask
+    assert isinstance(as_reward(value), TypeError)
