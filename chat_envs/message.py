@@ -7,6 +7,7 @@ messages; tokens exist only from `chat_envs.chat_template` downwards.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import Iterable, Iterator, Mapping, Sequence
 
@@ -19,6 +20,11 @@ __all__ = [
     "system",
     "user",
 ]
+
+
+# Whatever `str.splitlines` ends a line at.
+_LINE_END = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_INDENTED = r"\g<0>  "
 
 
 class Role(str, enum.Enum):
@@ -93,8 +99,14 @@ class Conversation:
         return next((m for m in reversed(self.messages) if m.role is role), None)
 
     def render(self) -> str:
-        """Return the transcript as plain text, one `role: content` paragraph a message."""
-        return "\n".join(f"{m.role.value}: {m.content}" for m in self.messages)
+        """Return the transcript as plain text, one `role: content` paragraph a message.
+
+        Lines of a content after its first are indented, so that none can pass for a message.
+        """
+        return "\n".join(
+            f"{m.role.value}: {_LINE_END.sub(_INDENTED, m.content)}"
+            for m in self.messages
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
