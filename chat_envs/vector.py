@@ -140,6 +140,11 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         """Return every environment's transcript."""
         return tuple(env.render() for env in self.envs)
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close every environment, once, as `close` does of Gymnasium's own vectors."""
+        for env in self.envs:
+            env.close()
+
     # More than Gymnasium ------------------------------------------------------------------
 
     def step_some(

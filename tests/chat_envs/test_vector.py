@@ -371,3 +371,16 @@ def test_render_shows_every_transcript() -> None:
     shown = vector.render()
     assert shown is not None and len(shown) == 2
     assert all(text.startswith("system: You have 3 turns.") for text in shown)
+
+
+def test_closing_it_closes_every_environment_once() -> None:
+    closed: list[ChatEnv] = []
+
+    class Closing(SayIt):
+        def close(self) -> None:
+            closed.append(self)
+
+    vector = ChatVectorEnv(Closing, 3)
+    vector.close()
+    vector.close()
+    assert closed == vector.envs
