@@ -19,6 +19,7 @@ from chat_envs.core import ChatEnv
 __all__ = ["Registration", "find", "register", "registrations"]
 
 _PLUGIN_GROUP = "chat_envs.envs"
+_TIERS = ("easy", "default", "hard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class Registration:
     tier: str = "default"
     tags: tuple[str, ...] = ()
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tier not in _TIERS:
+            raise ValueError(f"tier must be one of {_TIERS}, got {self.tier!r}.")
 
     def load(self) -> type[ChatEnv]:
         """Return the environment's class."""
@@ -72,7 +77,9 @@ def register(
         summary: one line.
 
     Raises:
-        ValueError: if the entry point is no "module:Class" or the id is taken by another.
+        ValueError: if the entry point is no "module:Class", the tier is unknown, or the id is
+            taken by another.
+        gymnasium.error.Error: if the id is malformed.
     """
     module, colon, name = entry_point.partition(":")
     if not (module and colon and name):
@@ -91,7 +98,6 @@ def register(
             f"{id!r} is registered already, for {known.entry_point!r}; take another name, or a "
             "new version if the environment changed."
         )
-    _registrations[id] = registration
     if id not in gymnasium.registry:
         gymnasium.register(
             id,
@@ -99,6 +105,11 @@ def register(
             vector_entry_point=f"{module}:make_vector",
             kwargs=dict(registration.kwargs),
         )
+    elif (owner := gymnasium.registry[id].entry_point) != entry_point:
+        raise ValueError(
+            f"{id!r} is registered with Gymnasium already, for {owner!r}; take another name."
+        )
+    _registrations[id] = registration
 
 
 def registrations(tag: str | None = None) -> list[Registration]:

@@ -94,6 +94,31 @@ def test_registering_twice_is_once_and_another_is_refused() -> None:
         assert find(env_id).entry_point == SAY_IT
 
 
+def test_an_id_that_gymnasium_refuses_leaves_nothing_behind() -> None:
+    with pytest.raises(gymnasium.error.Error, match="Malformed"):
+        register("no id!", SAY_IT)
+    assert "no id!" not in [row.id for row in registrations()]
+
+
+def test_an_id_that_gymnasium_has_for_another_is_refused() -> None:
+    with pytest.raises(ValueError, match="'CartPole-v1' is registered with Gymnasium"):
+        register("CartPole-v1", SAY_IT)
+    assert "CartPole-v1" not in [row.id for row in registrations()]
+
+
+def test_an_id_that_gymnasium_has_for_the_same_is_taken_in() -> None:
+    with registered() as env_id:
+        del registration._registrations[env_id]  # as when the suite is imported anew
+        register(env_id, SAY_IT)
+        assert find(env_id).entry_point == SAY_IT
+
+
+def test_a_tier_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="tier must be one of .* got 'medium'"):
+        register("toy/Wrong-v0", SAY_IT, tier="medium")
+    assert "toy/Wrong-v0" not in gymnasium.registry
+
+
 def test_the_suite_s_functions_are_public() -> None:
     assert chat_envs.register is register and chat_envs.find is find
 
