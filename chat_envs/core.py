@@ -20,6 +20,7 @@ from gymnasium import spaces
 
 from chat_envs.chat_template import load_template
 from chat_envs.context import TokenContext, as_count
+from chat_envs.keyword import unknown_keywords
 from chat_envs.message import Conversation, Message, Turn, assistant
 from chat_envs.reward import RewardOutcome, RewardRequest, make_scorer
 from chat_envs.tokenizer import Tokenizer, head, load_tokenizer
@@ -58,7 +59,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
     Raises:
         ValueError: if a number is out of range or the opening and a first reply do not fit.
-        TypeError: if a number is no integer.
+        TypeError: if a number is no integer, or a keyword is unknown.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}
@@ -78,7 +79,10 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         timeout_s: float | None = None,
         split: str = "train",
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise unknown_keywords(type(self), list(unknown))
         self.context_length = as_count("context_length", context_length)
         self.reply_length = as_count("reply_length", reply_length)
         self.max_turns = as_count("max_turns", max_turns)
@@ -306,7 +310,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             info={
                 "success": turn.success,
                 "termination_reason": self._reason(),
-                "metrics": turn.metrics,
+                "metrics": dict(turn.metrics),  # what a reward writes stays its own
             },
         )
 

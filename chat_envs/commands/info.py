@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import asdict
 from typing import Any, Sequence
 
@@ -16,6 +15,7 @@ from chat_envs.commands.argument import (
     read_seed,
 )
 from chat_envs.core import ChatEnv
+from chat_envs.keyword import keywords
 from chat_envs.registration import Registration
 
 __all__ = ["describe", "run"]
@@ -63,7 +63,7 @@ def describe(registration: Registration, seed: int) -> dict[str, Any]:
         "tags": list(registration.tags),
         "entry_point": registration.entry_point,
         "kwargs": dict(registration.kwargs),
-        "keywords": _keywords(type(chat_env)),
+        "keywords": keywords(type(chat_env)),
         "max_turns": chat_env.max_turns,
         "observation_space": {
             "input_ids": f"{ids} ({length},)",
@@ -78,22 +78,6 @@ def describe(registration: Registration, seed: int) -> dict[str, Any]:
     }
     env.close()
     return facts
-
-
-def _keywords(env_class: type[ChatEnv]) -> dict[str, str]:
-    """Return every keyword of the constructor with its default, the task's own first."""
-    found: dict[str, str] = {}
-    for owner in env_class.__mro__:
-        if not issubclass(owner, ChatEnv) or "__init__" not in vars(owner):
-            continue
-        for parameter in inspect.signature(owner).parameters.values():
-            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                continue
-            has_default = parameter.default is not parameter.empty
-            found.setdefault(
-                parameter.name, repr(parameter.default) if has_default else "required"
-            )
-    return found
 
 
 def _anchors(env_id: str) -> dict[str, Any] | None:

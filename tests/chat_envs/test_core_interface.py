@@ -153,6 +153,18 @@ def test_a_plugged_reward_replaces_the_task_s() -> None:
     assert reward == 3.0 and list(info["reward_components"].values()) == [3.0]
 
 
+def test_what_a_reward_writes_into_its_arguments_stays_there() -> None:
+    def forge(info: dict[str, Any]) -> float:
+        info["metrics"]["num_said"] = 100.0
+        info["success"] = True
+        return 0.0
+
+    env = SayIt(reward=forge)
+    env.reset(seed=1)
+    info = env.step(env.encode("nothing"))[4]
+    assert info["metrics"] == {"num_said": 0.0} and not info["success"]
+
+
 def test_a_failing_reward_follows_its_policy() -> None:
     def fail(reply: str) -> float:
         return math.nan
