@@ -20,7 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from agents.engine.decoder import CachedDecoder
-from agents.engine.evaluation import check_batch, evaluate, log_probs_of
+from agents.engine.evaluation import check_batch, evaluate
 from agents.engine.language_model import Evaluation, TokenBatch, TrainingConfig
 from agents.engine.network import (
     CausalNetwork,
@@ -30,6 +30,7 @@ from agents.engine.network import (
     output_layer,
 )
 from agents.engine.optimizer import adamw_state, build_adamw, parse_adamw
+from agents.engine.packed_attention import packed_attention_of
 from agents.engine.probe import check_family, probe
 from agents.engine.state_file import (
     TrainingRecord,
@@ -146,7 +147,7 @@ class CausalLM(abc.ABC):
             )
         check_batch(batch, self.context_length, self.network)
         with torch.no_grad():
-            return log_probs_of(self._reference, batch, temperature)
+            return evaluate(self._reference, batch, temperature).log_probs
 
     def save_pretrained(self, directory: Path) -> None:
         """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back."""
@@ -258,7 +259,9 @@ class CausalLM(abc.ABC):
                 f"{tuple(loss.shape)}, requires_grad={loss.requires_grad}. Was it computed under "
                 "no_grad, or from a batch without actions?"
             )
-        self._accumulate(loss)
+        # Activations that were not kept are computed anew in here.
+        with packed_attention_of(self.module):
+            self._accumulate(loss)
         self._has_gradient = True
 
     def step(self) -> float:

@@ -1,6 +1,6 @@
 """Log-probs, entropy and values of dialogues that are already written.
 
-Shape legend: B sequences, S tokens of a sequence (right-padded), N action tokens, V vocabulary.
+Shape legend: B sequences, S tokens of a sequence (right-padded), N action tokens, T packed tokens.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch import nn
 
 from agents.engine.language_model import Evaluation, TokenBatch
 from agents.engine.network import CausalNetwork
-from agents.engine.sampling import scale_logits
+from agents.engine.packing import pack_tokens
 
-__all__ = ["check_batch", "entropy_of", "evaluate", "log_probs_of"]
+__all__ = ["check_batch", "evaluate"]
 
 
 def check_batch(batch: TokenBatch, context_length: int, network: CausalNetwork) -> None:
@@ -83,53 +83,24 @@ def evaluate(network: nn.Module, batch: TokenBatch, temperature: float) -> Evalu
         batch: passed `check_batch`.
         temperature: divides the logits, finite and above 0.
     """
-    token_BN = batch.action_mask.nonzero(as_tuple=True)
-    logits_NV, values_BS = _action_logits(network, batch, temperature)
-    log_normaliser_N = logits_NV.logsumexp(dim=-1)
-    chosen_N = logits_NV.gather(-1, batch.input_ids[token_BN].unsqueeze(-1)).squeeze(-1)
-    entropy_N = entropy_of(logits_NV, log_normaliser_N)
-    place_S = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
-    is_real_BS = place_S < batch.lengths[:, None]
-    return Evaluation(
-        log_probs=_scatter(chosen_N - log_normaliser_N, batch),
-        entropy=_scatter(entropy_N, batch),
-        values=values_BS.masked_fill(~is_real_BS, 0.0),
-    )
-
-
-def log_probs_of(
-    network: nn.Module, batch: TokenBatch, temperature: float
-) -> torch.Tensor:
-    """Return the (B, S) log-probs of `evaluate` alone."""
-    token_BN = batch.action_mask.nonzero(as_tuple=True)
-    logits_NV, _ = _action_logits(network, batch, temperature)
-    chosen_N = logits_NV.gather(-1, batch.input_ids[token_BN].unsqueeze(-1)).squeeze(-1)
-    return _scatter(chosen_N - logits_NV.logsumexp(dim=-1), batch)
-
-
-def entropy_of(logits_NV: torch.Tensor, log_normaliser_N: torch.Tensor) -> torch.Tensor:
-    """Return (N,) entropies in nats, `H = log Z - sum_v p_v l_v`; -inf logits count nothing.
-
-    >>> logits = torch.tensor([[0.0, 0.0, -torch.inf]])
-    >>> entropy_of(logits, logits.logsumexp(-1)).exp()
-    tensor([2.])
-    """
-    probs_NV = (logits_NV - log_normaliser_N.unsqueeze(-1)).exp()
-    # 0 * -inf is NaN, and so would be its gradient.
-    finite_NV = logits_NV.masked_fill(logits_NV == -torch.inf, 0.0)
-    return log_normaliser_N - (probs_NV * finite_NV).sum(dim=-1)
-
-
-def _action_logits(
-    network: nn.Module, batch: TokenBatch, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be finite and above 0, got {temperature}.")
     row_N, token_N = batch.action_mask.nonzero(as_tuple=True)
-    # Token s was drawn in the state that ends with token s - 1.
-    state_N = row_N * batch.input_ids.shape[1] + token_N - 1
-    logits_NV, values_BS = network(batch.input_ids, state_N)
-    return scale_logits(logits_NV, temperature), values_BS
+    tokens = pack_tokens(batch)
+    log_probs_N, entropy_N, values_1T = network(
+        tokens,
+        # Token s was drawn in the state that ends with token s - 1.
+        tokens.place[row_N, token_N - 1],
+        said_N=batch.input_ids[row_N, token_N],
+        temperature=temperature,
+    )
+    column_S = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+    is_padding_BS = column_S >= batch.lengths[:, None]
+    return Evaluation(
+        log_probs=_scatter(log_probs_N, batch),
+        entropy=_scatter(entropy_N, batch),
+        values=values_1T[0][tokens.place].masked_fill(is_padding_BS, 0.0),
+    )
 
 
 def _scatter(values_N: torch.Tensor, batch: TokenBatch) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 One `forward` serves the trainer and the decoder, so that they cannot drift apart.
 
-Shape legend: B sequences, S tokens, N chosen places, W hidden width, V vocabulary.
+Shape legend: B sequences, S tokens, T packed tokens, N chosen places, W hidden width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from agents.engine.kv_cache import KeyValueCache
+from agents.engine.likelihood import likelihood
+from agents.engine.packed_attention import PackedLayout, packed_attention_of
+from agents.engine.packing import PackedTokens
+from agents.engine.sampling import scale_logits
 from agents.engine.value_head import ValueHead
 
 __all__ = [
@@ -27,9 +32,13 @@ __all__ = [
     "output_layer",
 ]
 
+MAX_LOGITS = (
+    2**26
+)  # that are held at once in training: 256 MiB, as much again for the gradient
+
 
 class CausalNetwork(nn.Module):
-    """Masked float32 logits at chosen places, and values at all of them.
+    """Masked float32 logits at chosen places, or what a trainer makes of them; and values.
 
     The output layer sees only the chosen hidden states: a hook swaps its input, so the family's
     own forward still scales or caps the logits (Cohere, Gemma 2) and the logits of places that
@@ -64,25 +73,39 @@ class CausalNetwork(nn.Module):
             )
         forbidden_V = torch.arange(num_logits, device=head.weight.device) >= vocab_size
         self.register_buffer("forbidden_V", forbidden_V, persistent=False)
-        self._chosen_N: torch.Tensor | None = None
+        self._wanted_N: torch.Tensor | None = None
+        self.max_logits = MAX_LOGITS
         self._hidden_BSW: torch.Tensor | None = None
         head.register_forward_pre_hook(self._choose)
 
     def forward(
         self,
-        input_ids_BS: torch.Tensor,
+        tokens: torch.Tensor | PackedTokens,
         chosen_N: torch.Tensor,
         position_ids_BS: torch.Tensor | None = None,
         cache: KeyValueCache | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return (N, V) float32 logits and (B, S) float32 values.
+        *,
+        said_N: torch.Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what the trainer or the decoder wants to know of the chosen places.
 
         Args:
-            input_ids_BS: ids, right-padded by any id: what comes later changes nothing earlier.
-            chosen_N: places as b * S + s; the logits there are of the id that follows.
-            position_ids_BS: positions; needed with a cache.
-            cache: keys and values of what came before; decoding only, and values are then None.
+            tokens: packed dialogues, of which the T tokens are one row (B is 1, S is T); or (B, S)
+                ids, right-padded by any id: what comes later changes nothing earlier.
+            chosen_N: places as b * S + s; what is told of a place is about the id that follows.
+            position_ids_BS: of ids; needed with a cache.
+            cache: of ids: keys and values of what came before.
+            said_N: of packed dialogues: the ids that follow the chosen places.
+            temperature: of packed dialogues: divides the logits.
+
+        Returns:
+            Of packed dialogues the (N,) log-probs of `said_N`, the (N,) entropies and the (B, S)
+            values, float32. Of ids the (N, V) float32 logits and the (B, S, W) hidden states.
         """
+        if isinstance(tokens, PackedTokens):
+            assert said_N is not None
+            return self._judge(tokens, chosen_N, said_N, temperature)
         extra: dict[str, Any] = {"use_cache": False}
         if cache is not None:
             extra = {
@@ -90,26 +113,73 @@ class CausalNetwork(nn.Module):
                 "past_key_values": cache,
                 "position_ids": position_ids_BS,
             }
-        self._chosen_N = chosen_N
+        return self._run(tokens, chosen_N, **extra)
+
+    def _judge(
+        self,
+        tokens: PackedTokens,
+        chosen_N: torch.Tensor,
+        said_N: torch.Tensor,
+        temperature: float,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return log-probs, entropies and values; never more than `max_logits` logits at once."""
+        chunk = max(self.max_logits // len(self.forbidden_V), 1)
+        is_chunked = len(chosen_N) > chunk
+        num_layers = self.language_model.config.get_text_config().num_hidden_layers
+        with packed_attention_of(self.language_model):
+            logits_NV, hidden_1TW = self._run(
+                tokens.ids,
+                chosen_N[:1] if is_chunked else chosen_N,
+                use_cache=False,
+                past_key_values=PackedLayout(tokens, num_layers),
+                position_ids=tokens.positions,
+            )
+        if is_chunked:
+            hidden_NW = hidden_1TW[0][chosen_N]
+            parts = [
+                checkpoint(self._judge_states, *part, temperature, use_reentrant=False)
+                for part in zip(
+                    hidden_NW.split(chunk), said_N.split(chunk), strict=True
+                )
+            ]
+            log_probs_N, entropy_N = (torch.cat(column) for column in zip(*parts))
+        else:
+            scaled_NV = scale_logits(logits_NV, temperature)
+            log_probs_N, entropy_N = likelihood(scaled_NV, said_N)
+        if self.value_head is None:
+            return log_probs_N, entropy_N, hidden_1TW.new_zeros(1, len(tokens)).float()
+        return log_probs_N, entropy_N, self.value_head(hidden_1TW)
+
+    def _judge_states(
+        self, hidden_NW: torch.Tensor, said_N: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log-probs and entropies after hidden states; the logits live only in here."""
+        any_id = said_N[:1].view(1, 1)
+        logits_NV, _ = self._run(any_id, hidden_NW, use_cache=False)
+        return likelihood(scale_logits(logits_NV, temperature), said_N)
+
+    def _run(
+        self, input_ids_BS: torch.Tensor, wanted_N: torch.Tensor, **extra: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (N, V) masked logits and (B, S, W) last hidden states.
+
+        `wanted_N` are places, or (N, W) hidden states that the output layer is to see instead of
+        the input's own.
+        """
+        self._wanted_N = wanted_N
         try:
             output = self.language_model(input_ids=input_ids_BS, **extra)
             hidden_BSW = self._hidden_BSW
         finally:
-            self._chosen_N = None
+            self._wanted_N = None
             self._hidden_BSW = None
-        if hidden_BSW is None or output.logits.shape[:2] != (1, len(chosen_N)):
+        if hidden_BSW is None or output.logits.shape[:2] != (1, len(wanted_N)):
             raise NotImplementedError(
                 f"{type(self.language_model).__name__} does not call its output embedding "
                 "on the hidden states, so its logits cannot be chosen."
             )
         logits_NV = output.logits[0].float()
-        logits_NV = logits_NV.masked_fill(self.forbidden_V, -torch.inf)
-        if cache is not None:
-            return logits_NV, None
-        if self.value_head is None:
-            shape = input_ids_BS.shape
-            return logits_NV, torch.zeros(shape, device=input_ids_BS.device)
-        return logits_NV, self.value_head(hidden_BSW)
+        return logits_NV.masked_fill(self.forbidden_V, -torch.inf), hidden_BSW
 
     def forbid(self, ids: Sequence[int]) -> None:
         """Give `ids` probability 0 from now on."""
@@ -126,10 +196,12 @@ class CausalNetwork(nn.Module):
         self.forbidden_V[list(fresh)] = True
 
     def _choose(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self._chosen_N is None:  # someone else calls the module: leave it alone
+        if self._wanted_N is None:  # someone else calls the module: leave it alone
             return None
         self._hidden_BSW = inputs[0]
-        hidden_NW = inputs[0].reshape(-1, inputs[0].shape[-1])[self._chosen_N]
+        hidden_NW = self._wanted_N
+        if not hidden_NW.is_floating_point():
+            hidden_NW = inputs[0].reshape(-1, inputs[0].shape[-1])[self._wanted_N]
         return (hidden_NW.unsqueeze(0), *inputs[1:])
 
 

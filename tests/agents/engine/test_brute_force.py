@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.engine.evaluation import entropy_of
 from agents.engine.language_model import Evaluation, TokenBatch
+from agents.engine.likelihood import entropy_of
 from agents.engine.local import LocalLM
 from tests.agents.engine.toy import (
     VOCAB,
