@@ -17,7 +17,13 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-__all__ = ["RAGGED", "ragged_attention", "ragged_attention_of", "ragged_mask"]
+__all__ = [
+    "RAGGED",
+    "additive_mask",
+    "ragged_attention",
+    "ragged_attention_of",
+    "ragged_mask",
+]
 
 RAGGED = "chat_envs_ragged"
 
@@ -69,6 +75,26 @@ def ragged_mask(
     return allowed.expand(batch_size, 1, q_length, kv_length)
 
 
+def additive_mask(mask: torch.Tensor, groups: int, share: int) -> torch.Tensor:
+    """Return (N * G, H / G, K) float32, 0 where the one query may look and -inf elsewhere.
+
+    Made once a forward and kept with the mask: every layer asks for the same.
+
+    Args:
+        mask: (N, 1, 1, K) bool.
+        groups: G.
+        share: query heads of one key head.
+    """
+    kept: dict[tuple[int, int], torch.Tensor] = vars(mask).setdefault("additive", {})
+    if (groups, share) not in kept:
+        rows, _, _, columns = mask.shape
+        zeros = torch.zeros(mask.shape, device=mask.device)
+        additive = zeros.masked_fill_(~mask, -torch.inf)
+        additive = additive.expand(rows, groups, share, columns)
+        kept[groups, share] = additive.reshape(rows * groups, share, columns)
+    return kept[groups, share]
+
+
 def ragged_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -110,6 +136,9 @@ def ragged_attention(
     rows, heads, width, _ = query.shape
     share = heads // key.shape[1]
     packed = query.reshape(rows, key.shape[1], share * width, query.shape[-1])
+    if width == 1 and query.device.type == "cpu" and query.dtype is torch.float32:
+        output = _attend_once(packed, key, value, attention_mask, scaling, softcap)
+        return output.reshape(rows, 1, heads, value.shape[-1]), None
     mask = attention_mask
     if share > 1 and width > 1:
         mask = attention_mask.repeat(1, 1, share, 1)
@@ -122,6 +151,38 @@ def ragged_attention(
         output = scores.to(value.dtype) @ value
     output = output.reshape(rows, heads, width, value.shape[-1])
     return output.transpose(1, 2).contiguous(), None
+
+
+def _attend_once(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """Return (N * G, H / G, D) outputs of one query a row, in float32.
+
+    Rows and key heads lie evenly in the cache, so they are one batch of small products; the flash
+    kernel works in tiles of many queries and is slower at one.
+
+    Args:
+        query: (N, G, H / G, D).
+        key: (N, G, K, D).
+        value: (N, G, K, D).
+        mask: (N, 1, 1, K) bool.
+        scaling: multiplies the scores; None takes 1 / sqrt(D).
+        softcap: squashes scores to +-softcap by tanh.
+    """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    additive = additive_mask(mask, key.shape[1], query.shape[2])
+    query, key, value = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)
+    if softcap is None:
+        scores = torch.baddbmm(additive, query, key.transpose(1, 2), alpha=scale)
+    else:
+        scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale / softcap)
+        scores = scores.tanh_().mul_(softcap).add_(additive)
+    return torch.bmm(scores.softmax(dim=-1), value)
 
 
 AttentionInterface.register(RAGGED, ragged_attention)

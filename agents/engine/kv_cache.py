@@ -25,6 +25,11 @@ class KeyValueCache:
 
     Between forwards the decoder moves rows about (`arrange`) so that the running ones are always
     a contiguous block: a forward then reads a view, and no key is ever copied to be attended to.
+
+    Attributes:
+        capacity: columns allocated.
+        high_water: no row has anything in this column or later.
+        num_growths: how often the storage has moved; what remembers addresses must start over.
     """
 
     is_compileable = False
@@ -33,17 +38,19 @@ class KeyValueCache:
         self.num_rows = num_rows
         self.is_sliding = [False] * num_layers
         self.capacity = 0
+        self.high_water = 0
+        self.num_growths = 0
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._rows = slice(0, 0)
         self._starts_N = torch.zeros(0, dtype=torch.long)
-        self._index: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._common_start: int | None = None
+        self._lines: dict[int, torch.Tensor] = {}
         self._reach = 0
         self._longest = 0
-        self._high_water = 0  # no row has anything in this column or later
 
     def clear(self) -> None:
         """Forget that anything was stored; the memory is kept for what comes next."""
-        self._high_water = 0
+        self.high_water = 0
 
     def begin(self, rows: slice, starts: Sequence[int], width: int) -> torch.Tensor:
         """Prepare the next forward and return its (N, Q) positions.
@@ -54,14 +61,24 @@ class KeyValueCache:
             width: Q; rows with fewer new tokens are padded on the right, and what padding
                 writes lies past the row's end, where no query looks before it is overwritten.
         """
+        self._prepare(rows, max(starts) + width)
         self._longest = max(starts)
-        self._reach = self._longest + width
-        self._reserve(self._reach)
-        self._high_water = max(self._high_water, self._reach)
-        self._rows = rows
-        self._index = None
         self._starts_N = torch.tensor(starts, dtype=torch.long)
+        self._common_start = starts[0] if min(starts) == max(starts) else None
         return self._starts_N[:, None] + torch.arange(width)
+
+    def begin_step(self, rows: slice, positions_N: torch.Tensor, reach: int) -> None:
+        """Prepare a forward of one new token a row; nothing is read back from the device.
+
+        Args:
+            rows: the block of rows that runs.
+            positions_N: the token's position in each, on the device, below `reach`.
+            reach: columns that the forward attends to.
+        """
+        self._prepare(rows, reach)
+        self._longest = reach - 1
+        self._starts_N = positions_N
+        self._common_start = None
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
@@ -69,26 +86,31 @@ class KeyValueCache:
         """Write (N, G, Q, D) new keys and values; return views of all columns up to the longest."""
         if layer_idx not in self._layers:
             self._layers[layer_idx] = (self._allocate(key), self._allocate(value))
-        if self._index is None:
-            self._index = self._write_index(key)
         stored_key, stored_value = self._layers[layer_idx]
-        row_N1, column_NQ = self._index
-        # Indices on both sides of the head axis put it last: (N, Q, G, D).
-        stored_key[row_N1, :, column_NQ] = key.transpose(1, 2)
-        stored_value[row_N1, :, column_NQ] = value.transpose(1, 2)
+        self._write(stored_key, key)
+        self._write(stored_value, value)
         return (
             stored_key[self._rows, :, : self._reach],
             stored_value[self._rows, :, : self._reach],
         )
 
-    def arrange(self, rows: Sequence[int], sources: Sequence[int]) -> None:
-        """Make each of `rows` hold what the same place of `sources` held."""
+    def arrange(
+        self, rows: Sequence[int], sources: Sequence[int], columns: int | None = None
+    ) -> None:
+        """Make each of `rows` hold what the same place of `sources` held.
+
+        Args:
+            rows: rows to write.
+            sources: for each, the row to read.
+            columns: how many of them; None takes all that hold anything.
+        """
         tensors = [tensor for pair in self._layers.values() for tensor in pair]
         if not rows or not tensors:
             return
+        columns = self.high_water if columns is None else columns
         to, source = torch.tensor([rows, sources], device=tensors[0].device)
         for stored in tensors:
-            used = stored[:, :, : self._high_water]
+            used = stored[:, :, :columns]
             # The sources are gathered before anything is written, so swaps are safe.
             used.index_copy_(0, to, used.index_select(0, source))
 
@@ -104,26 +126,52 @@ class KeyValueCache:
         """Return the longest row's length; rows differ, so positions are passed beside."""
         return self._longest
 
-    def _write_index(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        device = like.device
-        self._starts_N = self._starts_N.to(device)
-        row_N = torch.arange(self._rows.start, self._rows.stop, device=device)
-        offset_Q = torch.arange(like.shape[2], device=device)
-        return row_N[:, None], self._starts_N[:, None] + offset_Q
-
-    def _allocate(self, like: torch.Tensor) -> torch.Tensor:
-        shape = (self.num_rows, like.shape[1], self.capacity, like.shape[3])
-        # Zeros, not empty: masked columns are multiplied by 0, and 0 * NaN is NaN.
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
-
-    def _reserve(self, columns: int) -> None:
+    def reserve(self, columns: int) -> None:
+        """Make room for `columns` columns a row."""
         if columns <= self.capacity:
             return
         old = self.capacity
         wanted = max(columns, old * 3 // 2)
         self.capacity = math.ceil(wanted / _BUCKET) * _BUCKET
+        self.num_growths += 1
         for layer, (key, value) in self._layers.items():
             grown = (self._allocate(key), self._allocate(value))
             grown[0][:, :, :old] = key
             grown[1][:, :, :old] = value
             self._layers[layer] = grown
+
+    def _prepare(self, rows: slice, reach: int) -> None:
+        self.reserve(reach)
+        self.high_water = max(self.high_water, reach)
+        self._rows = rows
+        self._reach = reach
+        self._lines = {}
+
+    def _write(self, stored: torch.Tensor, new: torch.Tensor) -> None:
+        """Copy (N, G, Q, D) to the columns of the rows that run."""
+        width = new.shape[2]
+        if self._common_start is not None:
+            columns = slice(self._common_start, self._common_start + width)
+            stored[self._rows, :, columns] = new
+            return
+        heads = new.shape[1]
+        if heads not in self._lines:
+            self._lines[heads] = self._line_index(new)
+        # A column of a head is one line of memory: one index, and the fastest kernel there is.
+        lines = stored.view(-1, new.shape[3])
+        lines.index_copy_(0, self._lines[heads], new.reshape(-1, new.shape[3]))
+
+    def _line_index(self, new: torch.Tensor) -> torch.Tensor:
+        """Return the (N * G * Q,) places of `new` among all columns of all heads of all rows."""
+        _, heads, width, _ = new.shape
+        device = new.device
+        self._starts_N = self._starts_N.to(device)
+        row_N = torch.arange(self._rows.start, self._rows.stop, device=device)
+        head_NG = row_N[:, None] * heads + torch.arange(heads, device=device)
+        column_NQ = self._starts_N[:, None] + torch.arange(width, device=device)
+        return (head_NG[:, :, None] * self.capacity + column_NQ[:, None]).flatten()
+
+    def _allocate(self, like: torch.Tensor) -> torch.Tensor:
+        shape = (self.num_rows, like.shape[1], self.capacity, like.shape[3])
+        # Zeros, not empty: masked columns are multiplied by 0, and 0 * NaN is NaN.
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)

@@ -22,7 +22,8 @@ def scale_logits(logits_NV: torch.Tensor, temperature: float) -> torch.Tensor:
     >>> scale_logits(torch.tensor([[2.0, 4.0]]), 2.0)
     tensor([[1., 2.]])
     """
-    return logits_NV.float() / temperature
+    logits_NV = logits_NV.float()
+    return logits_NV if temperature == 1 else logits_NV / temperature
 
 
 def filter_logits(logits_NV: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
@@ -52,7 +53,8 @@ def draw(log_probs_NV: torch.Tensor, noise_N: torch.Tensor) -> torch.Tensor:
     """Return (N,) ids by inverting the cumulative distribution at `noise_N`.
 
     `torch.multinomial` on a CPU draws one exponential an entry of the vocabulary; this takes one
-    number a row. The sum runs in float64: in float32 an id rarer than 6e-8 could vanish.
+    number a row. The sum runs in float64: in float32 an id rarer than 6e-8 could vanish. What is
+    summed need not: float32 knows each probability to 1e-7 of itself.
 
     Args:
         log_probs_NV: normalised log-probs; -inf is never drawn.
@@ -61,7 +63,7 @@ def draw(log_probs_NV: torch.Tensor, noise_N: torch.Tensor) -> torch.Tensor:
     >>> draw(torch.tensor([[0.5, 0.0, 0.5]]).log(), torch.tensor([0.5], dtype=torch.float64))
     tensor([2])
     """
-    cumulative_NV = log_probs_NV.double().exp().cumsum(dim=-1)
+    cumulative_NV = log_probs_NV.exp().cumsum(dim=-1, dtype=torch.float64)
     total_N1 = cumulative_NV[:, -1:].contiguous()
     target_N1 = noise_N.unsqueeze(-1) * total_N1
     ids_N1 = torch.searchsorted(cumulative_NV, target_N1, right=True)

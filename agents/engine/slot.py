@@ -27,12 +27,18 @@ def common_prefix_length(first: np.ndarray, second: np.ndarray) -> int:
 
 
 class SlotTable:
-    """Slot -> row and slot -> the ids whose keys and values are stored."""
+    """Slot -> row and slot -> the ids whose keys and values are stored.
 
-    def __init__(self, num_slots: int) -> None:
+    Args:
+        num_slots: dialogues.
+        num_rows: rows that have storage; what is moved past them is forgotten. None stores all.
+    """
+
+    def __init__(self, num_slots: int, num_rows: int | None = None) -> None:
         self._row_of = list(range(num_slots))
         self._slot_in = list(range(num_slots))
         self._ids: list[np.ndarray] = [_EMPTY] * num_slots
+        self._num_rows = num_slots if num_rows is None else num_rows
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -54,22 +60,28 @@ class SlotTable:
         """Return the row in which the slot lies now."""
         return self._row_of[slot]
 
-    def seat(self, slots: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Put `slots` in rows 0, 1, ... in this order.
+    def seat(
+        self, slots: Sequence[int], rows: Sequence[int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """Put each slot in its row, by default in rows 0, 1, ...; those that were there give way.
 
         Returns:
             Rows and, for each, the row whose content it takes: what the storage must move at
             once. Slots that hold nothing are left out, so no row is moved for them.
         """
-        before = list(self._slot_in)
-        for row, slot in enumerate(slots):
+        before: dict[int, int] = {}  # of the rows that change
+        for row, slot in zip(range(len(slots)) if rows is None else rows, slots):
+            for changed in (row, self._row_of[slot]):
+                before.setdefault(changed, self._slot_in[changed])
             self._swap(row, self._row_of[slot])
-        came_from = {slot: row for row, slot in enumerate(before)}
-        moved = [
-            (row, came_from[slot])
-            for row, slot in enumerate(self._slot_in)
-            if before[row] != slot and len(self._ids[slot])
-        ]
+        came_from = {slot: row for row, slot in before.items()}
+        moved = []
+        for row in sorted(before):
+            slot = self._slot_in[row]
+            if row >= self._num_rows:
+                self._ids[slot] = _EMPTY
+            elif before[row] != slot and len(self._ids[slot]):
+                moved.append((row, came_from[slot]))
         return [row for row, _ in moved], [source for _, source in moved]
 
     def _swap(self, first: int, second: int) -> None:

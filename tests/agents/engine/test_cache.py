@@ -31,12 +31,37 @@ def test_rows_are_written_at_their_own_columns_and_read_as_views() -> None:
     assert again.data_ptr() == keys.data_ptr()
 
 
+def test_a_step_writes_where_the_device_says_and_reads_as_far_as_asked() -> None:
+    cache = KeyValueCache(3, 1)
+    write(cache, slice(0, 2), [0, 0], [[1, 2, 3], [4, 5, 6]])
+    position_N = torch.tensor([3, 1])
+    cache.begin_step(slice(0, 2), position_N, 6)
+    assert cache.get_mask_sizes(1) == (6, 0)
+    assert cache.get_query_offset() is position_N
+    key = torch.tensor([7.0, 8.0])[:, None, None, None]
+    keys, _ = cache.update(key, -key, 0)
+    assert keys[:, 0, :, 0].tolist() == [[1, 2, 3, 7, 0, 0], [4, 8, 6, 0, 0, 0]]
+    position_N += 1  # the same tensor, moved on in place: what a captured step does
+    cache.begin_step(slice(0, 2), position_N, 6)
+    keys, _ = cache.update(key, -key, 0)
+    assert keys[:, 0, :, 0].tolist() == [[1, 2, 3, 7, 7, 0], [4, 8, 8, 0, 0, 0]]
+
+
 def test_growth_keeps_what_was_stored() -> None:
     cache = KeyValueCache(1, 1)
     for column in range(200):
         keys, _ = write(cache, slice(0, 1), [column], [[column + 1]])
     assert keys[0, 0, :, 0].tolist() == list(range(1, 201))
     assert cache.capacity % 64 == 0
+    assert cache.num_growths == 4  # to 64, 128, 192 and 320 columns
+
+
+def test_arrange_copies_as_many_columns_as_asked() -> None:
+    cache = KeyValueCache(2, 1)
+    write(cache, slice(0, 2), [0, 0], [[1, 2, 3], [4, 5, 6]])
+    cache.arrange([1], [0], 2)
+    keys, _ = write(cache, slice(0, 2), [3, 3], [[0], [0]])
+    assert keys[:, 0, :3, 0].tolist() == [[1, 2, 3], [1, 2, 6]]
 
 
 def test_arrange_swaps_whole_rows() -> None:
@@ -89,6 +114,30 @@ def test_empty_slots_are_not_moved() -> None:
     table.remember(3, np.array([1]))
     rows, sources = table.seat([2, 3])
     assert (rows, sources) == ([1], [0])
+
+
+@given(
+    moves=st.lists(st.permutations(range(5)), min_size=1, max_size=8), data=st.data()
+)
+def test_any_rows_can_be_taken_and_rows_without_storage_forget(
+    moves: list, data: st.DataObject
+) -> None:
+    """Three rows are stored for five slots: what is pushed out of them holds nothing."""
+    table, cache = SlotTable(5, 3), KeyValueCache(3, 1)
+    for slots in moves:
+        rows = data.draw(st.permutations(range(3)))
+        slots = slots[: data.draw(st.integers(1, 3))]
+        cache.arrange(*table.seat(slots, rows[: len(slots)]))
+        for slot, row in zip(slots, rows):
+            assert table.row(slot) == row
+            if not len(table.ids(slot)):
+                write(cache, slice(row, row + 1), [0], [[slot + 10]])
+                table.remember(slot, np.array([slot]))
+        for slot in range(5):
+            if table.row(slot) >= 3:
+                assert not len(table.ids(slot))
+            elif len(table.ids(slot)):
+                assert cache._layers[0][0][table.row(slot), 0, 0, 0] == slot + 10
 
 
 def test_common_prefix_length() -> None:
