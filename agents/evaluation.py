@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from agents.engine.language_model import LanguageModel
 from agents.experience.collector import Collector
-from agents.experience.dialogue import make_env, play_script, script_of
+from agents.experience.dialogue import Progress, make_env, play_script, script_of
 from agents.experience.rollout import Rollout
 from agents.experience.seeding import numpy_generator
 from chat_envs import anchors
@@ -197,6 +197,7 @@ def evaluate(
     is_greedy: bool = False,
     num_envs: int = 64,
     env_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> EvaluationResult:
     """Return how a language model fares.
 
@@ -210,6 +211,7 @@ def evaluate(
         is_greedy: take the likeliest tokens instead of sampling.
         num_envs: dialogues at a time.
         env_kwargs: further keywords of the environment.
+        progress: told how many episodes are over, each time some are.
     """
     kwargs = dict(env_kwargs or {}) | {"split": split}
     collector = Collector(
@@ -222,7 +224,7 @@ def evaluate(
     )
     seeds = range(seed, seed + num_episodes)
     sampling = replace(collector.sampling, is_greedy=is_greedy)
-    rollout = collector.play(seeds, range(num_episodes), 0, sampling)
+    rollout = collector.play(seeds, range(num_episodes), 0, sampling, progress)
     return EvaluationResult(
         env, split, lm.name, seed, rollout, _has_anchors(env, kwargs)
     )
@@ -237,13 +239,14 @@ def evaluate_script(
     seed: int = 0,
     num_envs: int = 64,
     env_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> EvaluationResult:
     """Return how a script fares ("expert", "blind", "random", ...); arguments as for `evaluate`."""
     kwargs = dict(env_kwargs or {}) | {"split": split}
     made = make_env(env, min(num_envs, num_episodes), **kwargs)
     rng = numpy_generator(seed, "script")
     script = script_of(policy, rng) if isinstance(policy, str) else policy
-    rollout = play_script(made, range(seed, seed + num_episodes), script)
+    rollout = play_script(made, range(seed, seed + num_episodes), script, progress)
     name = policy if isinstance(policy, str) else getattr(policy, "__name__", "script")
     return EvaluationResult(env, split, name, seed, rollout, _has_anchors(env, kwargs))
 

@@ -8,8 +8,6 @@ and counters, and a run that was killed goes on to the same numbers, bit for bit
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.evaluation import EvaluationResult, evaluate, success_gain
 from agents.experience.dialogue import make_env
+from agents.experience.script import check_script
 from agents.hyperparameter import build_config
 from agents.observer import Observer
 from agents.tracking import (
@@ -41,7 +40,6 @@ from agents.tracking import (
 from agents.train_config import AGENTS, TrainConfig
 from agents.transcript import describe_episode, notable_episodes
 from agents.warm_start import build_lm, starting_lm
-from chat_envs.registration import find
 
 __all__ = ["RUNS", "RunScores", "TrainResult", "load_run", "prepare", "score", "train"]
 
@@ -203,28 +201,12 @@ def prepare(config: TrainConfig) -> CausalLM:
         ValueError, TypeError: the model or the environment cannot be made like that.
         OSError: a file of the model is not there.
     """
-    kwargs = config.full_env_kwargs()
-    _check_keywords(find(config.env).load(), kwargs)
-    make_env(config.env, 1, **kwargs).close()
-    return build_lm(config)
-
-
-def _check_keywords(env_class: type, kwargs: Mapping[str, Any]) -> None:
-    """Raise a TypeError that names the nearest keyword where one is unknown."""
-    known = {
-        name
-        for base in env_class.__mro__
-        if "__init__" in vars(base)
-        for name, parameter in inspect.signature(
-            vars(base)["__init__"]
-        ).parameters.items()
-        if parameter.kind is not parameter.VAR_KEYWORD and name != "self"
-    }
-    for name in kwargs:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {sorted(known)}."
-            raise TypeError(f"{env_class.__name__} has no keyword {name!r}. {hint}")
+    sft = config.warm_start_config()
+    if sft is not None:
+        check_script(sft.script, config.env)
+    lm = build_lm(config)
+    make_env(config.env, 1, **config.full_env_kwargs()).close()
+    return lm
 
 
 def score(
@@ -235,7 +217,7 @@ def score(
     observer.begin(
         f"evaluation of the {whose}", 2 * config.num_eval_episodes, "episodes"
     )
-    results = []
+    results: list[EvaluationResult] = []
     for is_greedy in (False, True):
         result = evaluate(
             lm,
@@ -244,6 +226,9 @@ def score(
             split=config.eval_split,
             is_greedy=is_greedy,
             env_kwargs=config.full_env_kwargs(),
+            progress=lambda num_over: observer.advance(
+                len(results) * config.num_eval_episodes + num_over
+            ),
         )
         results.append(result)
         share = result.success_interval().mean
@@ -254,13 +239,14 @@ def score(
 
 
 def load_run(
-    path: Path, *, engine: str = "auto"
+    path: Path, *, engine: str = "auto", observer: Observer | None = None
 ) -> tuple[TrainConfig, CausalLM, Checkpoint]:
     """Return the config of a run and its model as of the newest whole checkpoint.
 
     Args:
         path: directory of the run.
         engine: runs the model; it may be another than the one that trained it.
+        observer: told of checkpoints that were skipped because they are not whole.
 
     Raises:
         RunError: the run used another built-in tokenizer.
@@ -280,6 +266,8 @@ def load_run(
     if checkpoint is None:
         reason = " ".join(skipped) or "None was written yet."
         raise DamagedFileError(f"{path} has no whole checkpoint. {reason}")
+    for reason in skipped:
+        (observer or Observer()).remark(f"Skipped a checkpoint: {reason}")
     lm = build_lm(config)
     lm.configure_training(TrainingConfig())
     lm.load(checkpoint.directory)

@@ -34,9 +34,18 @@ def build_lm(config: TrainConfig) -> CausalLM:
 
     Every model has a critic, whatever its agent, so that one warm start serves all.
     """
+    name = config.full_env_kwargs()["tokenizer"]
+    try:
+        tokenizer = load_tokenizer(name)
+    except ValueError as error:
+        if name != config.lm:
+            raise
+        raise ValueError(
+            f"There is no language model {name!r} here. {error}"
+        ) from error
     return load_lm(
         config.lm,
-        tokenizer=load_tokenizer(config.full_env_kwargs()["tokenizer"]),
+        tokenizer=tokenizer,
         engine=config.engine,
         seed=config.seed,
         has_value_head=True,

@@ -251,9 +251,10 @@ def _load(
             raise ValueError(
                 f"{name} holds no tokenizer that transformers can read: {error}"
             ) from error
-        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(name, _NAMES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"There is no tokenizer {name!r}. Did you mean {near!r}? It is no directory here and "
+            f"There is no tokenizer {name!r}.{hint} It is no directory here and "
             "no hub id in the local cache; nothing is downloaded at run time, so give the path "
             "of a local directory."
         ) from error

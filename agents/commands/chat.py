@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agents.commands.terminal import (
     BadInput,
+    TerminalObserver,
     bad_input,
     command,
     printable,
@@ -176,7 +177,9 @@ def _load(arguments: argparse.Namespace) -> tuple[TrainConfig, LanguageModel]:
         values = {"env": arguments.env} if arguments.env else {}
         config = TrainConfig(lm=arguments.lm, engine=arguments.engine, **values)
         return config, build_lm(config)
-    config, lm, _ = load_run(find_run(arguments.run, RUNS), engine=arguments.engine)
+    path = find_run(arguments.run, RUNS)
+    with TerminalObserver() as observer:
+        config, lm, _ = load_run(path, engine=arguments.engine, observer=observer)
     return config, lm
 
 

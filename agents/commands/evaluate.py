@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.commands.script import check_script
 from agents.commands.terminal import (
     TerminalObserver,
     bad_input,
@@ -16,6 +15,7 @@ from agents.commands.terminal import (
 from agents.engine.language_model import LanguageModel
 from agents.engine.loading import ENGINES, MODEL_NAMES
 from agents.evaluation import EvaluationResult, evaluate, evaluate_script
+from agents.experience.script import check_script
 from agents.tracking import find_run
 from agents.train import RUNS, load_run
 from agents.train_config import TrainConfig
@@ -38,10 +38,11 @@ def run(argv: Sequence[str]) -> int:
         "split": arguments.split,
         "seed": arguments.seed,
     }
-    with bad_input():
-        lm, env, options["env_kwargs"] = _resolve(arguments)
     with TerminalObserver() as observer:
+        with bad_input():
+            lm, env, options["env_kwargs"] = _resolve(arguments, observer)
         observer.begin("evaluation", arguments.episodes, "episodes")
+        options["progress"] = observer.advance
         if lm is None:
             result = evaluate_script(arguments.script, env, **options)
         else:
@@ -52,7 +53,6 @@ def run(argv: Sequence[str]) -> int:
                 is_greedy=arguments.greedy,
                 **options,
             )
-        observer.advance(arguments.episodes)
         observer.end()
     record = result.as_dict()
     if arguments.run is not None:
@@ -92,7 +92,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _resolve(
-    arguments: argparse.Namespace,
+    arguments: argparse.Namespace, observer: TerminalObserver
 ) -> tuple[LanguageModel | None, str, Mapping[str, Any]]:
     """Return the model (None for a script), the environment's id and its keywords."""
     if arguments.script is not None:
@@ -103,7 +103,8 @@ def _resolve(
             lm=arguments.lm, env=arguments.env, engine=arguments.engine
         )
         return build_lm(config), config.env, config.full_env_kwargs()
-    config, lm, _ = load_run(find_run(arguments.run, RUNS), engine=arguments.engine)
+    path = find_run(arguments.run, RUNS)
+    config, lm, _ = load_run(path, engine=arguments.engine, observer=observer)
     kwargs = config.full_env_kwargs()
     if arguments.env is None or find(arguments.env).id == config.env:
         return lm, config.env, kwargs

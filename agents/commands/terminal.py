@@ -181,7 +181,8 @@ class TerminalObserver(Observer):
             )
         elif now - self._last_line >= _SPARSE_SECONDS:
             self._last_line = now
-            say(f"{self._stage}: {done} of {self._total} {self._unit}; {words}")
+            said = f"; {words}" if words else ""
+            say(f"{self._stage}: {done} of {self._total} {self._unit}{said}")
 
     def end(self) -> None:
         """Show that the stage is over."""

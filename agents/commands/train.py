@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.commands.script import check_script
 from agents.commands.terminal import (
     BadInput,
     TerminalObserver,
@@ -44,9 +43,6 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse(argv)
     with bad_input():
         config = read_config(arguments)
-        sft = config.warm_start_config()
-        if sft is not None:
-            check_script(sft.script, config.env)
         lm = prepare(config)
     with TerminalObserver() as observer:
         result = train(

@@ -139,7 +139,9 @@ class CausalNetwork(nn.Module):
             parts = [
                 checkpoint(self._judge_states, *part, temperature, use_reentrant=False)
                 for part in zip(
-                    hidden_NW.split(chunk), said_N.split(chunk), strict=True
+                    torch.split(hidden_NW, chunk),
+                    torch.split(said_N, chunk),
+                    strict=True,
                 )
             ]
             log_probs_N, entropy_N = (torch.cat(column) for column in zip(*parts))

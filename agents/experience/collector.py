@@ -6,7 +6,7 @@ import time
 from typing import Any, Mapping, Sequence
 
 from agents.engine.language_model import Decoder, LanguageModel, Sampling
-from agents.experience.dialogue import Reply, make_env, play
+from agents.experience.dialogue import Progress, Reply, make_env, play
 from agents.experience.rollout import Rollout
 from agents.experience.seeding import episode_seed, torch_generator
 from chat_envs.vector import ChatVectorEnv
@@ -112,8 +112,9 @@ class Collector:
         groups: Sequence[int],
         iteration: int,
         sampling: Sampling,
+        progress: Progress | None = None,
     ) -> Rollout:
-        """Return one episode for each of the given seeds."""
+        """Return one episode for each of the given seeds; `progress` as for `dialogue.play`."""
         generator = torch_generator(
             self.seed, "sampling", iteration, device=self.lm.device
         )
@@ -137,4 +138,4 @@ class Collector:
 
         decoder: Decoder
         with self.lm.decoder(self.env.num_envs) as decoder:
-            return Rollout(play(self.env, seeds, groups, reply))
+            return Rollout(play(self.env, seeds, groups, reply, progress))

@@ -22,7 +22,7 @@ from chat_envs.core import ChatEnv
 from chat_envs.replier import REPLIERS, Replier, make_replier
 from chat_envs.vector import ChatVectorEnv
 
-__all__ = ["Reply", "make_env", "play", "play_script", "script_of"]
+__all__ = ["Progress", "Reply", "make_env", "play", "play_script", "script_of"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Reply:
 Speaker = Callable[
     [Sequence[int]], Sequence[Reply]
 ]  # places at the table -> what they say
+
+Progress = Callable[[int], None]  # told how many episodes are over
 
 
 @dataclass
@@ -98,7 +100,11 @@ def make_env(
 
 
 def play(
-    env: ChatVectorEnv, seeds: Sequence[int], groups: Sequence[int], reply: Speaker
+    env: ChatVectorEnv,
+    seeds: Sequence[int],
+    groups: Sequence[int],
+    reply: Speaker,
+    progress: Progress | None = None,
 ) -> list[Episode]:
     """Play one episode for each seed; return them in the order of the seeds.
 
@@ -107,6 +113,7 @@ def play(
         seeds: of each episode's reset.
         groups: the group of each episode.
         reply: gives a reply for each of the places that it is asked about.
+        progress: told how many episodes are over, each time some are.
 
     Raises:
         RuntimeError: if the environment's context is not exactly what was said.
@@ -115,6 +122,7 @@ def play(
     seats: list[_Dialogue | None] = [None] * env.num_envs
     episodes: dict[int, Episode] = {}
     while len(episodes) < len(seeds):
+        num_over = len(episodes)
         _seat(env, seats, waiting, seeds)
         places = [i for i, dialogue in enumerate(seats) if dialogue is not None]
         replies = reply(places)
@@ -140,6 +148,8 @@ def play(
                     row=row,
                 )
                 seats[place] = None
+        if progress is not None and len(episodes) > num_over:
+            progress(len(episodes))
     return [episodes[number] for number in range(len(seeds))]
 
 
@@ -268,7 +278,12 @@ def script_of(name: str, rng: np.random.Generator) -> Replier:
     return script
 
 
-def play_script(env: ChatVectorEnv, seeds: Sequence[int], script: Replier) -> Rollout:
+def play_script(
+    env: ChatVectorEnv,
+    seeds: Sequence[int],
+    script: Replier,
+    progress: Progress | None = None,
+) -> Rollout:
     """Play one episode for each seed with scripted replies; each is a group of its own."""
 
     def reply(places: Sequence[int]) -> list[Reply]:
@@ -281,4 +296,4 @@ def play_script(env: ChatVectorEnv, seeds: Sequence[int], script: Replier) -> Ro
             replies.append(Reply(ids, np.zeros(len(ids), dtype=np.float32), is_cut))
         return replies
 
-    return Rollout(play(env, seeds, list(range(len(seeds))), reply))
+    return Rollout(play(env, seeds, list(range(len(seeds))), reply, progress))

@@ -39,6 +39,18 @@ def _registered() -> Iterator[None]:
     del gymnasium.registry[PARROT]
 
 
+def test_progress_counts_the_episodes_that_are_over() -> None:
+    told: list[int] = []
+    evaluate_script(
+        "expert",
+        "chat_envs/Echo-easy-v0",
+        num_episodes=5,
+        num_envs=2,
+        progress=told.append,
+    )
+    assert told == [2, 4, 5]
+
+
 def test_wilson_by_hand() -> None:
     # Brown, Cai and DasGupta 2001 and every table: 5 of 10 is [0.2366, 0.7634].
     interval = wilson_interval(5, 10)

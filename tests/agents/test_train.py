@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from agents.checkpoint import DamagedFileError, checksum, newest_checkpoint
+from agents.observer import Observer
 from agents.tracking import RunError, hold_lock, read_lines
 from agents.train import load_run, prepare, train
 from tests.agents.damage import ACCIDENTS, malicious_pickle
@@ -247,6 +248,38 @@ def test_another_config_is_refused(copy: Path) -> None:
         train(other, root=copy, is_resuming=True)
     for field in ("seed", "hyperparameters.num_episodes"):
         assert f"{field} is" in str(caught.value)
+
+
+class Listener(Observer):
+    """Writes down the remarks."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def remark(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_load_run_says_which_checkpoint_it_skipped(tmp_path: Path) -> None:
+    train(small_config(), root=tmp_path)
+    newest = sorted((tmp_path / NAME / "checkpoints").iterdir())[-1]
+    with (newest / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    listener = Listener()
+    _, _, checkpoint = load_run(tmp_path / NAME, observer=listener)
+    assert checkpoint.directory != newest
+    assert len(listener.said) == 1
+    assert "Skipped" in listener.said[0] and newest.name in listener.said[0]
+
+
+def test_a_script_that_nobody_has_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'expert'"):
+        prepare(small_config(warm_start={"script": "exprt"}))
+
+
+def test_a_model_that_is_not_here_is_called_a_model() -> None:
+    with pytest.raises(ValueError, match="no language model 'nobody/nothing' here"):
+        prepare(small_config(lm="nobody/nothing"))
 
 
 def test_the_trained_weights_are_those_that_load_run_gives(tmp_path: Path) -> None:

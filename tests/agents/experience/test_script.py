@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.commands.script import check_script
-from agents.commands.terminal import BadInput
 from agents.experience.dialogue import make_env, play_script, script_of
+from agents.experience.script import check_script
 from chat_envs.replier import REPLIERS
 
 ENV = "chat_envs/CustomerService-easy-v0"
@@ -24,10 +23,10 @@ def test_what_is_let_through_can_play(name: str) -> None:
     ("name", "near"), [("exprt", "expert"), ("carelss", "careless")]
 )
 def test_another_is_answered_with_the_nearest(name: str, near: str) -> None:
-    with pytest.raises(BadInput, match=f"Did you mean '{near}'"):
+    with pytest.raises(ValueError, match=f"Did you mean '{near}'"):
         check_script(name, ENV)
 
 
 def test_a_script_of_another_environment_is_none_here() -> None:
-    with pytest.raises(BadInput, match="no script 'careless' for Echo"):
+    with pytest.raises(ValueError, match="no script 'careless' for Echo"):
         check_script("careless", "Echo-easy-v0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 
-from agents.commands.terminal import BadInput
 from chat_envs.registration import find
 from chat_envs.replier import REPLIERS
 
@@ -22,7 +21,7 @@ def check_script(name: str, env: str) -> None:
         env: id of the environment.
 
     Raises:
-        BadInput: there is no such script; the message names the nearest.
+        ValueError: there is no such script; the message names the nearest.
     """
     env_class = find(env).load()
     methods = [
@@ -34,7 +33,7 @@ def check_script(name: str, env: str) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BadInput(
+        raise ValueError(
             f"There is no script {name!r} for {env_class.__name__}.{hint} There are "
             f"{', '.join(known)}."
         )
