@@ -35,7 +35,7 @@ class AlgorithmConfig:
         is_optional=True,
     )
     token_budget: int = hyperparameter(
-        16384, "largest micro-batch, padding included", unit="tokens", low=1
+        16384, "largest micro-batch, a shared prompt counted once", unit="tokens", low=1
     )
     learning_rate: float = hyperparameter(
         1e-5, "AdamW's step size; 0 is a control", low=0

@@ -273,33 +273,49 @@ class Rollout:
     def pack(
         self, rows: npt.NDArray[np.int64], token_budget: int
     ) -> list[npt.NDArray[np.int64]]:
-        """Return `rows` in micro-batches of at most `token_budget` tokens, padding included.
+        """Return `rows` in micro-batches of at most `token_budget` tokens.
 
-        Longest first, ties by row, so that rows of like length share a batch and the cut is the
-        same every time. A single dialogue longer than the budget gets a batch of its own.
+        Tokens are counted as the engine computes them (`agents.engine.packing`): no padding, and a
+        prompt that several dialogues of a micro-batch share once. So dialogues of one prompt stay
+        together; longest first, ties by row, and the cut is the same every time. A single dialogue
+        longer than the budget gets a micro-batch of its own.
 
         Args:
             rows: which episodes.
-            token_budget: most tokens of a micro-batch (rows times longest), at least 1.
+            token_budget: most tokens of a micro-batch, at least 1.
         """
         if token_budget < 1:
             raise ValueError(
                 f"token_budget must be at least 1 token, got {token_budget}."
             )
-        order = sorted(
-            (int(row) for row in rows), key=lambda row: (-self.lengths[row], row)
-        )
+        by_prompt: dict[bytes, list[int]] = {}
+        for row in sorted(int(row) for row in rows):
+            by_prompt.setdefault(self._prompt(row).tobytes(), []).append(row)
+        families = [
+            sorted(family, key=lambda row: (-self.lengths[row], row))
+            for family in by_prompt.values()
+        ]
+        families.sort(key=lambda family: (-self.lengths[family[0]], family[0]))
         batches: list[list[int]] = []
-        for row in order:
-            if (
-                batches
-                and (len(batches[-1]) + 1) * self.lengths[batches[-1][0]]
-                <= token_budget
-            ):
+        room = 0
+        for family in families:
+            prompt = len(self._prompt(family[0]))
+            is_paid = False  # whether the prompt is in the newest micro-batch
+            for row in family:
+                own = int(self.lengths[row]) - prompt
+                cost = own if is_paid else prompt + own
+                if not batches or cost > room:
+                    batches.append([])
+                    room, cost = token_budget, prompt + own
                 batches[-1].append(row)
-            else:
-                batches.append([row])
+                room -= cost
+                is_paid = True
         return [np.array(batch, dtype=np.int64) for batch in batches]
+
+    def _prompt(self, row: int) -> npt.NDArray[np.int64]:
+        """Return the ids that precede the agent's first token."""
+        episode = self.episodes[row]
+        return episode.ids[: int(episode.action_mask.argmax())]
 
 
 def _example() -> Episode:

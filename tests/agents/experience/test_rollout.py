@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.engine.packing import pack_tokens
 from agents.experience.rollout import Episode, Rollout, gather_actions, scatter_actions
 
 CPU = torch.device("cpu")
@@ -109,11 +110,34 @@ def test_packing_is_a_partition_within_budget_and_ignores_order(
     packed = rollout.pack(np.array(rows), budget)
     assert sorted(np.concatenate(packed).tolist()) == rows
     for batch in packed:
-        tokens = len(batch) * rollout.lengths[batch].max()
+        tokens = len(pack_tokens(rollout.token_batch(batch, CPU)))
         assert tokens <= budget or len(batch) == 1
     random.shuffle(rows)  # type: ignore[attr-defined]
     again = rollout.pack(np.array(rows), budget)
     assert [b.tolist() for b in again] == [b.tolist() for b in packed]
+
+
+def test_a_shared_prompt_is_paid_once_a_micro_batch() -> None:
+    prompt, reply = np.arange(10), np.array([50, 51])
+
+    def say(first: int) -> Episode:
+        ids = np.concatenate([prompt + first, reply])
+        mask = np.arange(12) >= 10
+        return replace(
+            make_episode([2]),
+            ids=ids,
+            action_mask=mask,
+            log_probs=np.zeros(12, dtype=np.float32),
+            turn_index=np.where(mask, 0, -1),
+        )
+
+    rollout = Rollout([say(0), say(7), say(0), say(7), say(0)])
+    # 10 + 3 * 2 tokens of one prompt, 10 + 2 * 2 of the other.
+    rows = np.arange(5)
+    assert [b.tolist() for b in rollout.pack(rows, 30)] == [[0, 2, 4, 1, 3]]
+    assert [b.tolist() for b in rollout.pack(rows, 29)] == [[0, 2, 4, 1], [3]]
+    assert [b.tolist() for b in rollout.pack(rows, 14)] == [[0, 2], [4], [1, 3]]
+    assert [b.tolist() for b in rollout.pack(rows, 5)] == [[0], [2], [4], [1], [3]]
 
 
 def test_rows_of_the_action_axis_equal_the_axis_of_those_rows() -> None:
