@@ -186,3 +186,11 @@ def test_any_batch_is_laid_down_whole(
     brute_force(batch, tokens)
     if not is_sharing:
         assert len(tokens) == int(batch.lengths.sum())
+
+
+@pytest.mark.parametrize("family", ["llama-grouped", "gemma2"])
+def test_dialogues_of_one_token_of_their_own_have_gradients_too(family: str) -> None:
+    """One query a row is what the decoder's own product is for; here it is trained through."""
+    assert_same(
+        with_values(family), grouped_batch(shapes=[(0, 7, 1), (0, 7, 1), (1, 3, 1)])
+    )
