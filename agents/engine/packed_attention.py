@@ -15,14 +15,16 @@ Shape legend: B, S, T, P, L, Q as in `packing`; H query heads, G key heads, D he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import embedding
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import causal_mask_function
 
 from agents.engine.attention import ragged_attention
 from agents.engine.packing import PackedTokens
@@ -30,6 +32,8 @@ from agents.engine.packing import PackedTokens
 __all__ = ["PACKED", "PackedLayout", "PackedMask", "packed_attention_of"]
 
 PACKED = "chat_envs_packed"
+# What changes the result and the kernels for sequences do not know.
+_BEYOND_KERNELS = ("softcap", "s_aux", "position_bias", "cache", "head_mask")
 
 
 class PackedLayout:
@@ -68,17 +72,20 @@ class PackedMask:
         tokens: the layout.
         own: (B, 1, Q, S) bool, which tokens of its dialogue an unshared token sees.
         shared: (1, 1, L, L) bool, which tokens of its prompt a shared token sees.
+        is_causal: whether the family's rule is that and no more, so that a kernel that knows it
+            by itself may be used.
     """
 
     tokens: PackedTokens
     own: torch.Tensor
     shared: torch.Tensor
+    is_causal: bool
 
 
 def packed_mask(
     *,
     q_offset: PackedLayout | int | torch.Tensor = 0,
-    mask_function: Callable[..., torch.Tensor] | None = None,
+    mask_function: Callable[..., Any] | None = None,
     attention_mask: torch.Tensor | None = None,
     **_: Any,
 ) -> PackedMask:
@@ -110,6 +117,7 @@ def packed_mask(
         tokens,
         own.expand(num_rows, 1, -1, num_columns),
         shared.expand(1, 1, longest, longest),
+        is_causal=mask_function is causal_mask_function,
     )
 
 
@@ -141,6 +149,11 @@ def packed_attention(
             "would see each other; this family cannot be trained here."
         )
     tokens = attention_mask.tokens
+    if _has_kernel(query, attention_mask, kwargs):
+        return (
+            _attend_to_sequences(query, key, value, tokens, kwargs.get("scaling")),
+            None,
+        )
     output, _ = ragged_attention(
         module,
         _lanes(query, tokens.own),
@@ -164,6 +177,43 @@ def packed_attention(
         outputs.append(prompt.reshape(-1, width))
     packed = torch.cat(outputs).index_select(0, tokens.source)
     return packed.view(1, len(tokens), *output.shape[-2:]), None
+
+
+def _has_kernel(
+    query: torch.Tensor, mask: PackedMask, options: Mapping[str, Any]
+) -> bool:
+    """Whether a kernel for sequences of any length does the same, without padding."""
+    is_plain = mask.is_causal and all(
+        options.get(name) is None for name in _BEYOND_KERNELS
+    )
+    is_half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.device.type == "cuda" and is_half and is_plain
+
+
+def _attend_to_sequences(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    tokens: PackedTokens,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Return (1, T, H, D) by flash attention over sequences; the arguments as they come."""
+    sequences = tokens.sequences
+    query_THD, key_TGD, value_TGD = (x[0].transpose(0, 1) for x in (query, key, value))
+    output: Any = varlen_attn(
+        query_THD.index_select(0, sequences.queries),
+        key_TGD.index_select(0, sequences.keys),
+        value_TGD.index_select(0, sequences.keys),
+        sequences.query_ends,
+        sequences.key_ends,
+        sequences.longest_query,
+        sequences.longest_key,
+        scale=scaling,
+        window_size=(-1, 0),  # causal, the last query at the last key
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    packed: torch.Tensor = output.index_select(0, sequences.order)
+    return packed.unsqueeze(0)
 
 
 def _lanes(states: torch.Tensor, index_BS: torch.Tensor) -> torch.Tensor:

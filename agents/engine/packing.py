@@ -12,6 +12,7 @@ that it does not share.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,35 @@ import torch
 
 from agents.engine.language_model import TokenBatch
 
-__all__ = ["PackedTokens", "pack_tokens"]
+__all__ = ["PackedTokens", "Sequences", "pack_tokens"]
 
 _Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The layout for kernels that take sequences of any length, end to end, without padding.
+
+    There is a sequence for each dialogue, of the queries that it has alone and all of its keys, and
+    one for each shared prompt. Queries are the last of their keys.
+
+    Attributes:
+        queries: (T,) int64, packed places in the order of the sequences.
+        order: (T,) int64, its inverse: where each packed place is among the queries.
+        keys: (U,) int64, packed places.
+        query_ends: (N + 1,) int32, where each sequence's queries begin, and the end.
+        key_ends: (N + 1,) int32, likewise.
+        longest_query: most queries of a sequence.
+        longest_key: most keys of a sequence.
+    """
+
+    queries: torch.Tensor
+    order: torch.Tensor
+    keys: torch.Tensor
+    query_ends: torch.Tensor
+    key_ends: torch.Tensor
+    longest_query: int
+    longest_key: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +65,7 @@ class PackedTokens:
         shared: (P, L) int64, where the tokens of each shared prompt lie, padded by 0.
         source: (T,) int64: token t is computed at place source[t] of `own`, flattened, with
             `shared`, flattened, behind it.
+        sequences: the same layout without padding.
     """
 
     ids: torch.Tensor
@@ -47,6 +75,7 @@ class PackedTokens:
     own_positions: torch.Tensor
     shared: torch.Tensor
     source: torch.Tensor
+    sequences: Sequences
 
     def __len__(self) -> int:
         return self.ids.shape[1]
@@ -72,18 +101,7 @@ def pack_tokens(batch: TokenBatch, *, is_sharing: bool = True) -> PackedTokens:
     groups: list[list[int]] = [[row] for row in range(len(ids_BS))]
     if is_sharing:
         groups = _groups(ids_BS, _prompt_lengths(batch, lengths_B), starts_B)
-    place_BS = np.zeros(ids_BS.shape, dtype=np.int64)
-    shared, end = [], 0
-    for group in groups:
-        start = int(starts_B[group[0]])
-        if start:
-            shared.append(np.arange(end, end + start))
-            place_BS[group, :start] = shared[-1]
-            end += start
-        for row in group:
-            width = int(lengths_B[row]) - start
-            place_BS[row, start : lengths_B[row]] = np.arange(end, end + width)
-            end += width
+    place_BS, shared, end = _places(groups, starts_B, lengths_B, ids_BS.shape)
     column_S = np.arange(ids_BS.shape[1])
     is_real_BS = column_S < lengths_B[:, None]
     ids_T, positions_T = np.zeros(end, dtype=np.int64), np.zeros(end, dtype=np.int64)
@@ -92,17 +110,26 @@ def pack_tokens(batch: TokenBatch, *, is_sharing: bool = True) -> PackedTokens:
     own_BQ, own_positions_BQ, shared_PL, source_T = _lanes(
         place_BS, starts_B, lengths_B, shared, end
     )
-    arrays = (
-        ids_T[None],
-        positions_T[None],
-        place_BS,
-        own_BQ,
-        own_positions_BQ,
-        shared_PL,
-        source_T,
-    )
+    sequences = _sequences(place_BS, starts_B, lengths_B, shared)
     device = batch.input_ids.device
-    return PackedTokens(*(torch.from_numpy(array).to(device) for array in arrays))
+
+    def tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return PackedTokens(
+        ids=tensor(ids_T[None]),
+        positions=tensor(positions_T[None]),
+        place=tensor(place_BS),
+        own=tensor(own_BQ),
+        own_positions=tensor(own_positions_BQ),
+        shared=tensor(shared_PL),
+        source=tensor(source_T),
+        sequences=Sequences(
+            **{name: tensor(array) for name, array in sequences.items()},
+            longest_query=int(np.diff(sequences["query_ends"]).max()),
+            longest_key=int(np.diff(sequences["key_ends"]).max()),
+        ),
+    )
 
 
 def _prompt_lengths(batch: TokenBatch, lengths_B: _Index) -> _Index:
@@ -119,6 +146,29 @@ def _groups(ids_BS: _Index, prompts_B: _Index, starts_B: _Index) -> list[list[in
         if len(rows) > 1:
             starts_B[rows] = prompts_B[rows[0]]
     return list(found.values())
+
+
+def _places(
+    groups: list[list[int]],
+    starts_B: _Index,
+    lengths_B: _Index,
+    shape: tuple[int, ...],
+) -> tuple[_Index, list[_Index], int]:
+    """Return `place`, where each shared prompt lies, and how many tokens there are."""
+    place_BS = np.zeros(shape, dtype=np.int64)
+    shared: list[_Index] = []
+    end = 0
+    for group in groups:
+        start = int(starts_B[group[0]])
+        if start:
+            shared.append(np.arange(end, end + start))
+            place_BS[group, :start] = shared[-1]
+            end += start
+        for row in group:
+            width = int(lengths_B[row]) - start
+            place_BS[row, start : lengths_B[row]] = np.arange(end, end + width)
+            end += width
+    return place_BS, shared, end
 
 
 def _lanes(
@@ -145,3 +195,23 @@ def _lanes(
     source_T[own_BQ[is_own_BQ]] = np.flatnonzero(is_own_BQ)
     source_T[shared_PL[is_shared_PL]] = own_BQ.size + np.flatnonzero(is_shared_PL)
     return own_BQ, positions_BQ, shared_PL, source_T
+
+
+def _sequences(
+    place_BS: _Index, starts_B: _Index, lengths_B: _Index, shared: list[_Index]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of `Sequences`, as arrays."""
+    keys = [place[:end] for place, end in zip(place_BS, lengths_B, strict=True)]
+    queries = [own[start:] for own, start in zip(keys, starts_B, strict=True)]
+    keys, queries = keys + shared, queries + shared
+    queries_T = np.concatenate(queries)
+    query_ends, key_ends = (
+        np.cumsum([0, *map(len, parts)], dtype=np.int32) for parts in (queries, keys)
+    )
+    return {
+        "queries": queries_T,
+        "order": np.argsort(queries_T),
+        "keys": np.concatenate(keys),
+        "query_ends": query_ends,
+        "key_ends": key_ends,
+    }

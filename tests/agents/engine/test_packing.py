@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import scaled_dot_product_attention
 
+from agents.engine import packed_attention
 from agents.engine.language_model import Evaluation, TokenBatch
 from agents.engine.local import LocalLM
+from agents.engine.packed_attention import PackedMask
 from agents.engine.packing import PackedTokens, pack_tokens
 from tests.agents.engine.toy import FAMILIES, VOCAB, batch_of, toy_lm
 
@@ -194,3 +197,88 @@ def test_dialogues_of_one_token_of_their_own_have_gradients_too(family: str) -> 
     assert_same(
         with_values(family), grouped_batch(shapes=[(0, 7, 1), (0, 7, 1), (1, 3, 1)])
     )
+
+
+def attend_to_sequences(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_ends: torch.Tensor,
+    key_ends: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    *,
+    scale: float | None,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """What `torch.nn.attention.varlen.varlen_attn` documents, one sequence at a time."""
+    assert query_ends.dtype is key_ends.dtype is torch.int32
+    assert window_size == (-1, 0)
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    outputs = []
+    bounds = zip(
+        query_ends[:-1], query_ends[1:], key_ends[:-1], key_ends[1:], strict=True
+    )
+    for first_query, last_query, first_key, last_key in bounds:
+        q = query[first_query:last_query].transpose(0, 1)
+        k, v = (x[first_key:last_key].transpose(0, 1) for x in (key, value))
+        assert q.shape[1] <= longest_query and k.shape[1] <= longest_key
+        offset = k.shape[1] - q.shape[1]
+        mask = torch.ones(q.shape[1], k.shape[1]).tril(offset).bool()
+        output = scaled_dot_product_attention(
+            q, k, v, mask, scale=scale, enable_gqa=enable_gqa
+        )
+        outputs.append(output.transpose(0, 1))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("family", ["llama", "llama-grouped", "phi", "gpt2"])
+def test_sequences_without_padding_give_the_same(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout that CUDA's kernel gets, with a slow stand-in for the kernel."""
+    calls: list[bool] = []
+
+    def has_kernel(query: torch.Tensor, mask: PackedMask, options: object) -> bool:
+        calls.append(mask.is_causal)
+        return True
+
+    monkeypatch.setattr(packed_attention, "_has_kernel", has_kernel)
+    monkeypatch.setattr(packed_attention, "varlen_attn", attend_to_sequences)
+    lm, batch = with_values(family), grouped_batch()
+    got = lm.evaluate(batch, temperature=0.8)
+    got_gradients = gradients(lm, got)
+    assert calls and all(calls)
+    monkeypatch.undo()
+    expected = lm.evaluate(batch, temperature=0.8)
+    for field in dataclasses.fields(Evaluation):
+        one, other = getattr(got, field.name), getattr(expected, field.name)
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    for name, gradient in gradients(lm, expected).items():
+        torch.testing.assert_close(got_gradients[name], gradient, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "is_causal"), [("llama", True), ("mistral", False), ("gemma3", False)]
+)
+def test_a_rule_beyond_causality_is_left_to_the_masks(
+    family: str, is_causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: list[bool] = []
+
+    def has_kernel(query: torch.Tensor, mask: PackedMask, options: object) -> bool:
+        rules.append(mask.is_causal)
+        return False
+
+    monkeypatch.setattr(packed_attention, "_has_kernel", has_kernel)
+    toy_lm(family).evaluate(grouped_batch())
+    assert rules and all(rules) == is_causal
+
+
+def test_a_cpu_has_no_kernel_for_sequences() -> None:
+    mask = PackedMask(
+        pack_tokens(grouped_batch()), torch.ones(1), torch.ones(1), is_causal=True
+    )
+    query = torch.zeros(1, dtype=torch.bfloat16)
+    assert not packed_attention._has_kernel(query, mask, {})
