@@ -8,30 +8,36 @@ Shape legend: B sequences, S tokens of a sequence (right-padded), N action token
 from __future__ import annotations
 
 import abc
-import copy
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from agents.engine.context_length import context_length_of
 from agents.engine.decoder import CachedDecoder
 from agents.engine.evaluation import check_batch, evaluate
 from agents.engine.language_model import Evaluation, TokenBatch, TrainingConfig
 from agents.engine.network import (
     CausalNetwork,
-    cast_parameters,
     disable_dropout,
     num_input_ids,
     output_layer,
 )
-from agents.engine.optimizer import adamw_state, build_adamw, parse_adamw
+from agents.engine.optimizer import (
+    AdamWState,
+    build_adamw,
+    learning_rates,
+    parse_adamw,
+    set_learning_rates,
+)
 from agents.engine.packed_attention import packed_attention_of
 from agents.engine.probe import check_family, probe
+from agents.engine.process_group import agree, barrier, rank
+from agents.engine.reference import frozen_copy
 from agents.engine.state_file import (
     TrainingRecord,
     check_state,
@@ -41,6 +47,7 @@ from agents.engine.state_file import (
     write_tensors,
 )
 from agents.engine.value_head import ValueHead
+from agents.engine.weight_store import WeightStore
 
 __all__ = ["CausalLM", "VALUE_HEAD_FILE"]
 
@@ -81,13 +88,14 @@ class CausalLM(abc.ABC):
                 output_layer(module).weight.shape[0], num_input_ids(module)
             )
         self.vocab_size = vocab_size
-        self.context_length = _context_length(module)
+        self.context_length = context_length_of(module)
         self.network = CausalNetwork(module, self.vocab_size)
         if has_value_head:
             width = self.network.hidden_width
             self.network.value_head = ValueHead(width).to(self.device)
         probe(self.network, self.context_length)
         self.network.train()
+        self._store = WeightStore(self.network)
         self._reference: CausalNetwork | None = None
         self._num_updates = 0
         self._optimizer: torch.optim.AdamW | None = None
@@ -97,19 +105,20 @@ class CausalLM(abc.ABC):
     @contextmanager
     def decoder(self, num_slots: int) -> Iterator[CachedDecoder]:
         """Return a context manager: eval mode, and caches for `num_slots` dialogues."""
-        decoder = CachedDecoder(
-            self.network,
-            num_slots,
-            context_length=self.context_length,
-            version=self._weights_version,
-        )
-        was_training = self.network.training
-        self._set_mode(is_training=False)
-        try:
-            yield decoder
-        finally:
-            decoder.close()
-            self._set_mode(is_training=was_training)
+        with self._store.gathered():
+            decoder = CachedDecoder(
+                self.network,
+                num_slots,
+                context_length=self.context_length,
+                version=self._weights_version,
+            )
+            was_training = self.network.training
+            self._set_mode(is_training=False)
+            try:
+                yield decoder
+            finally:
+                decoder.close()
+                self._set_mode(is_training=was_training)
 
     def forbid(self, ids: Sequence[int]) -> None:
         """Give these ids probability 0 in decoder and trainer alike."""
@@ -129,9 +138,10 @@ class CausalLM(abc.ABC):
 
     def freeze_reference(self) -> None:
         """Remember the weights of now as the reference model (a frozen copy)."""
-        self._reference = self._new_reference()
-        tensors = module_state(self.module)
-        load_module(self._reference.language_model, tensors, Path(self.name))
+        self._reference = frozen_copy(self.network)
+        with self._store.gathered():
+            tensors = module_state(self.module)
+            load_module(self._reference.language_model, tensors, Path(self.name))
 
     def reference_log_probs(
         self, batch: TokenBatch, *, temperature: float = 1.0
@@ -151,10 +161,13 @@ class CausalLM(abc.ABC):
 
     def save_pretrained(self, directory: Path) -> None:
         """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back."""
-        self.module.save_pretrained(directory)
-        if self.network.value_head is not None:
-            tensors = module_state(self.network.value_head)
-            write_tensors(Path(directory) / VALUE_HEAD_FILE, tensors)
+        with self._store.gathered():
+            if rank() == 0:
+                self.module.save_pretrained(directory)
+                if self.network.value_head is not None:
+                    tensors = module_state(self.network.value_head)
+                    write_tensors(Path(directory) / VALUE_HEAD_FILE, tensors)
+        barrier()
 
     def load_value_head(self, path: Path) -> None:
         """Take the critic's weights from a file that `save_pretrained` wrote."""
@@ -162,7 +175,7 @@ class CausalLM(abc.ABC):
             raise ValueError(
                 f"{self.name} has no value head; load it with has_value_head=True."
             )
-        load_module(self.network.value_head, read_tensors(path), path)
+        self._store.set_weights(self.network.value_head, read_tensors(path), path)
 
     def save(self, directory: Path) -> None:
         """Write all that training needs: weights, value head, reference, optimizer.
@@ -174,26 +187,26 @@ class CausalLM(abc.ABC):
         """
         optimizer, _ = self._ready()
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        write_tensors(directory / _MODEL_FILE, module_state(self.module))
-        if self.network.value_head is not None:
-            tensors = module_state(self.network.value_head)
-            write_tensors(directory / VALUE_HEAD_FILE, tensors)
-        if self._reference is not None:
-            tensors = module_state(self._reference.language_model)
-            write_tensors(directory / _REFERENCE_FILE, tensors)
-        write_tensors(directory / _OPTIMIZER_FILE, adamw_state(optimizer, self.network))
-        weights, critic = optimizer.param_groups
+        parts = self._parts(self._reference)
+        files = {name: self._store.weights(part) for name, part in parts.items()}
+        files[_OPTIMIZER_FILE] = self._store.moments(optimizer)
         record = TrainingRecord(
             has_value_head=self.network.value_head is not None,
             has_reference=self._reference is not None,
             num_updates=self._num_updates,
-            learning_rates=(float(weights["lr"]), float(critic["lr"])),
+            learning_rates=learning_rates(optimizer),
         )
-        record.write(directory / "training.json")
+        if rank() == 0:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, tensors in files.items():
+                write_tensors(directory / name, tensors)
+            record.write(directory / "training.json")
+        barrier()
 
     def load(self, directory: Path) -> None:
         """Restore what `save` wrote, bit for bit; configure_training must have been called.
+
+        With several processes all of them read the files, or none changes anything.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -202,37 +215,55 @@ class CausalLM(abc.ABC):
         """
         optimizer, _ = self._ready()
         directory = Path(directory)
-        path = directory / "training.json"
-        record = TrainingRecord.read(path)
-        value_head = self.network.value_head
-        if record.has_value_head != (value_head is not None):
-            raise ValueError(
-                f"{path} was written with has_value_head={record.has_value_head}, this model has "
-                f"has_value_head={value_head is not None}; construct it like the one saved."
-            )
-        targets: dict[str, nn.Module] = {_MODEL_FILE: self.module}
-        if value_head is not None:
-            targets[VALUE_HEAD_FILE] = value_head
-        reference = self._new_reference() if record.has_reference else None
-        if reference is not None:
-            targets[_REFERENCE_FILE] = reference.language_model
-        # Everything is read and checked before anything is changed.
-        files = {name: read_tensors(directory / name) for name in targets}
-        for name, module in targets.items():
-            check_state(module, files[name], directory / name)
-        path = directory / _OPTIMIZER_FILE
-        state = parse_adamw(read_tensors(path), self.network, path)
-        for name, module in targets.items():
-            load_module(module, files[name], directory / name)
-        optimizer.zero_grad(set_to_none=True)
-        optimizer.state.clear()
-        optimizer.state.update(state)
-        rates = record.learning_rates
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        try:
+            record, reference, files, state = self._read(directory)
+        except (OSError, ValueError) as error:
+            agree(error)
+            raise
+        agree(None)
+        for name, part in self._parts(reference).items():
+            self._store.set_weights(part, files[name], directory / name)
+        self._store.discard_gradients(optimizer)
+        self._store.set_moments(optimizer, state)
+        set_learning_rates(optimizer, *record.learning_rates)
         self._reference = reference
         self._num_updates = record.num_updates
         self._has_gradient = False
+
+    def _parts(self, reference: CausalNetwork | None) -> dict[str, nn.Module]:
+        """Return what each file of a saved state holds."""
+        parts: dict[str, nn.Module] = {_MODEL_FILE: self.module}
+        if self.network.value_head is not None:
+            parts[VALUE_HEAD_FILE] = self.network.value_head
+        if reference is not None:
+            parts[_REFERENCE_FILE] = reference.language_model
+        return parts
+
+    def _read(self, directory: Path) -> tuple[
+        TrainingRecord,
+        CausalNetwork | None,
+        dict[str, dict[str, torch.Tensor]],
+        AdamWState,
+    ]:
+        """Read and check everything, before anything is changed."""
+        path = directory / "training.json"
+        record = TrainingRecord.read(path)
+        has_value_head = self.network.value_head is not None
+        if record.has_value_head != has_value_head:
+            raise ValueError(
+                f"{path} was written with has_value_head={record.has_value_head}, this model has "
+                f"has_value_head={has_value_head}; construct it like the one saved."
+            )
+        reference = frozen_copy(self.network) if record.has_reference else None
+        parts = self._parts(reference)
+        files = {name: read_tensors(directory / name) for name in parts}
+        for name, part in parts.items():
+            check_state(self._store.expected(part), files[name], directory / name)
+        path = directory / _OPTIMIZER_FILE
+        expected = self._store.expected(self.network)
+        state = parse_adamw(read_tensors(path), expected, path)
+        self._store.check_moments(state, path)
+        return record, reference, files, state
 
     def configure_training(self, config: TrainingConfig) -> None:
         """Build optimizer state, before the first `backward`; calling again starts afresh.
@@ -280,7 +311,7 @@ class CausalLM(abc.ABC):
         try:
             norm = self._apply(config.max_grad_norm)
         finally:
-            optimizer.zero_grad(set_to_none=True)
+            self._store.discard_gradients(optimizer)
         self._num_updates += 1
         return norm
 
@@ -297,10 +328,11 @@ class CausalLM(abc.ABC):
             raise ValueError(
                 f"learning_rate must be finite and at least 0, got {learning_rate}."
             )
-        weights, critic = optimizer.param_groups
-        weights["lr"] = learning_rate
-        if config.value_learning_rate is None:
-            critic["lr"] = learning_rate
+        _, critic = learning_rates(optimizer)
+        follows = config.value_learning_rate is None
+        set_learning_rates(
+            optimizer, learning_rate, learning_rate if follows else critic
+        )
 
     @abc.abstractmethod
     def _attach(self, optimizer: torch.optim.AdamW, config: TrainingConfig) -> None:
@@ -336,32 +368,3 @@ class CausalLM(abc.ABC):
         """
         writes = [(p.data_ptr(), p._version) for p in self.module.parameters()]
         return self._num_updates, *writes
-
-    def _new_reference(self) -> CausalNetwork:
-        """Return a frozen network of the same shape; its weights are still to be filled in."""
-        device = self.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            module = type(self.module)(copy.deepcopy(self.module.config))
-        cast_parameters(module, (p.dtype for p in self.module.parameters()))
-        nn.Module.to(module, device=device)
-        disable_dropout(module)
-        reference = CausalNetwork(module, self.vocab_size)
-        reference.forbidden_V.copy_(self.network.forbidden_V)
-        reference.requires_grad_(False)
-        return reference.eval()
-
-
-def _context_length(module: PreTrainedModel) -> int:
-    config = module.config.get_text_config()
-    length = getattr(config, "max_position_embeddings", None)
-    if not isinstance(length, int) or not 1 < length < math.inf:
-        raise ValueError(
-            f"The config of {type(module).__name__} does not say how many positions it attends to "
-            f"(max_position_embeddings is {length!r}); set it before loading."
-        )
-    rotary: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    for part in (rotary, *rotary.values()):  # one for the model, or one a kind of layer
-        if isinstance(part, dict) and part.get("rope_type") == "longrope":
-            # Past this, every position is rotated anew: what is cached would no longer fit.
-            length = min(length, int(part["original_max_position_embeddings"]))
-    return length

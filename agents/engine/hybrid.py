@@ -7,10 +7,11 @@ does through `CausalLM` like the local engine, so the two cannot drift apart.
 
 from __future__ import annotations
 
-import copy
 import importlib
 import logging
+import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,18 +22,39 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime import hybrid_engine
 from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.hybrid_engine import DeepSpeedHybridEngine
+from deepspeed.runtime.zero import GatheredParameters
+from deepspeed.utils import (
+    safe_get_full_fp32_param,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
+)
 from torch import nn
-from torch.distributed import HashStore  # type: ignore[attr-defined]
 from transformers import PreTrainedModel
 
+from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
-from agents.engine.language_model import TrainingConfig
+from agents.engine.deepspeed_config import build_config
+from agents.engine.language_model import Evaluation, TokenBatch, TrainingConfig
 from agents.engine.optimizer import clip_gradients
+from agents.engine.sharded_store import ShardAccess, ShardedStore
+from agents.engine.weight_store import WeightStore
 
-__all__ = ["HybridEngineLM", "SharedWeightsEngine", "merge_config"]
+__all__ = ["HybridEngineLM", "SharedWeightsEngine"]
 
 # `deepspeed.comm.torch` as an attribute is torch itself; the module is found by name alone.
 _BACKEND = importlib.import_module("deepspeed.comm.torch")
+_SHARDS = ShardAccess(
+    get=safe_get_full_fp32_param,
+    set=safe_set_full_fp32_param,
+    get_moment=safe_get_full_optimizer_state,
+    set_moment=safe_set_full_optimizer_state,
+    set_local=safe_set_local_fp32_param,
+    set_local_moment=safe_set_local_optimizer_state,
+    gathered=GatheredParameters,
+)
 
 
 class SharedWeightsEngine(DeepSpeedHybridEngine):  # type: ignore[misc]
@@ -67,14 +89,18 @@ class SharedWeightsEngine(DeepSpeedHybridEngine):  # type: ignore[misc]
         return self.module.language_model.generate(*inputs, **kwargs)
 
     def buffered_allreduce_fallback(self, *args: Any, **kwargs: Any) -> None:
-        """Reduce gradients; a parameter that has none anywhere still has none.
+        """Reduce gradients; a parameter that has none in any process still has none.
 
         The parent gives it zeros, by which AdamW would decay it and move it by its old momentum.
         """
-        idle = [p for p in self.module.parameters() if p.grad is None]
+        parameters = list(self.module.parameters())
+        has_gradient = torch.tensor(
+            [p.grad is not None for p in parameters], device=self.device
+        ).int()
+        torch.distributed.all_reduce(has_gradient)
         super().buffered_allreduce_fallback(*args, **kwargs)
-        for parameter in idle:
-            if parameter.grad is not None and not parameter.grad.any():
+        for parameter, count in zip(parameters, has_gradient.tolist(), strict=True):
+            if not count:
                 parameter.grad = None
 
     def clip_fp32_gradients(self) -> None:
@@ -83,15 +109,44 @@ class SharedWeightsEngine(DeepSpeedHybridEngine):  # type: ignore[misc]
         self.grad_norm = clip_gradients(self.module.parameters(), max_norm)
 
     def step(self, lr_kwargs: dict[str, Any] | None = None) -> None:
-        """Clip, reduce and update; usable again after an error."""
+        """Reduce, clip and update; usable again after an error.
+
+        Raises:
+            FloatingPointError: the gradient is not finite, in every process alike.
+        """
         try:
             super().step(lr_kwargs=lr_kwargs)
         finally:
             self._running_engine_step = False
+        if self.zero_optimization():
+            self._check_norm()
+
+    def _check_norm(self) -> None:
+        """Keep the norm that ZeRO clipped by; where it is not finite, ZeRO has not updated."""
+        norm = float(self.optimizer._global_grad_norm)
+        if self.optimizer.overflow or not math.isfinite(norm):
+            raise FloatingPointError(
+                f"The gradient is not finite (ZeRO stage {self.zero_optimization_stage()}); the "
+                "weights were not changed. Look for a loss that is not finite, or lower the "
+                "learning rate."
+            )
+        self.grad_norm = norm
 
 
 class HybridEngineLM(CausalLM):
-    """A `LanguageModel` on a `DeepSpeedHybridEngine`: ZeRO stage 0, one process.
+    """A `LanguageModel` on a `DeepSpeedHybridEngine`: ZeRO stages 0 to 3, any number of processes.
+
+    Processes are those of a launcher (torchrun, deepspeed). Their gradients are summed, not
+    averaged: each divides its loss by the count of all, so two processes with half of a batch each
+    are one process with all of it. At stages 2 and 3 all must call `evaluate`, `backward` and
+    `step` the same number of times, at stage 3 open the same `decoder` blocks too.
+
+    At stage 3 the whole weights are gathered for the length of a `decoder` block: no decode step
+    waits for another process, so processes may decode for as long as their own dialogues last.
+    Inside the block `evaluate` gives no gradients.
+
+    At stages 1 to 3 a parameter without a gradient counts as one with a gradient of 0 (it decays
+    and moves by its momentum), since ZeRO keeps gradients in flat shards.
 
     Args:
         module: any transformers causal language model.
@@ -131,13 +186,29 @@ class HybridEngineLM(CausalLM):
             )
         return self._engine
 
+    def evaluate(self, batch: TokenBatch, *, temperature: float = 1.0) -> Evaluation:
+        """Return log-probs, entropy and values; no gradients in a `decoder` block at stage 3."""
+        # The gathered weights go away with the block, and a graph would still need them.
+        wants_gradient = torch.is_grad_enabled() and not self._store.is_gathered
+        with torch.set_grad_enabled(wants_gradient):
+            return super().evaluate(batch, temperature=temperature)
+
     def _attach(self, optimizer: torch.optim.AdamW, config: TrainingConfig) -> None:
-        options = {**self._deepspeed_config, **config.engine_options}
-        merged = merge_config(_our_config(config.max_grad_norm), options)
-        _join_process_group()
+        merged = build_config(
+            {**self._deepspeed_config, **config.engine_options},
+            max_grad_norm=config.max_grad_norm,
+            dtype=next(self.module.parameters()).dtype,
+        )
+        accelerator = get_accelerator()
+        if process_group.num_processes() > 1 and self.device.type != "cpu":
+            accelerator.set_device(process_group.local_rank())
+        process_group.join(accelerator.communication_backend_name())
         if self._engine is not None:
             self._engine.destroy()
             self._engine = None
+        if merged["zero_optimization"]["stage"] == 3:
+            # DeepSpeed reads it in every forward, launcher or not.
+            os.environ.setdefault("LOCAL_RANK", "0")
         with _hybrid_engine_is_ours():
             engine, *_ = deepspeed.initialize(
                 model=self.network,
@@ -147,17 +218,26 @@ class HybridEngineLM(CausalLM):
             )
         if (
             not isinstance(engine, SharedWeightsEngine)
-            or engine.optimizer is not optimizer
+            or engine.basic_optimizer is not optimizer
         ):
             raise RuntimeError(
                 f"deepspeed.initialize built a {type(engine).__name__} with its own optimizer; "
                 "this project knows DeepSpeed 0.19. Install that, or use engine='local'."
             )
         self._engine = engine
-        optimizer.zero_grad(set_to_none=True)
+        if engine.zero_optimization_partition_weights():
+            # Each chunk of logits would gather weights, and processes have different numbers.
+            self.network.max_logits = sys.maxsize
+        self._store = WeightStore(self.network)
+        if engine.zero_optimization():
+            rank = process_group.rank()
+            self._store = ShardedStore(self.network, engine.optimizer, _SHARDS, rank)
+        self._store.discard_gradients(optimizer)
 
     def _accumulate(self, loss: torch.Tensor) -> None:
-        # No division by the number of micro-batches: the caller's loss is already normalised.
+        # DeepSpeed divides by the number of processes; the caller's loss is already normalised.
+        # Nor is it divided by the number of micro-batches.
+        loss = loss * process_group.num_processes()
         self.engine.backward(loss, scale_wrt_gas=False)
 
     def _apply(self, max_grad_norm: float) -> float:
@@ -165,8 +245,8 @@ class HybridEngineLM(CausalLM):
         return self.engine.grad_norm
 
     def _trained_network(self) -> nn.Module:
-        if self._engine is None:  # evaluating needs no optimizer
-            return self.network
+        if self._engine is None or self._store.is_gathered:
+            return self.network  # evaluating needs no optimizer
         trained: nn.Module = self._engine
         return trained
 
@@ -177,47 +257,6 @@ class HybridEngineLM(CausalLM):
             self._engine.train()
         else:
             self._engine.eval()
-
-
-def merge_config(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both configurations as one.
-
-    Raises:
-        ValueError: they contradict each other; names the key, their value and ours.
-
-    >>> merge_config({"zero": {"stage": 0}}, {"zero": {"reduce_scatter": True}})
-    {'zero': {'stage': 0, 'reduce_scatter': True}}
-    """
-    merged = copy.deepcopy(dict(ours))
-    for key, value in theirs.items():
-        if key not in merged:
-            merged[key] = copy.deepcopy(value)
-        elif isinstance(merged[key], Mapping) and isinstance(value, Mapping):
-            try:
-                merged[key] = merge_config(merged[key], value)
-            except ValueError as error:
-                raise ValueError(f"In {key!r}: {error}") from None
-        elif merged[key] != value:
-            raise ValueError(
-                f"The DeepSpeed configuration sets {key!r} to {value!r}, this engine needs "
-                f"{merged[key]!r}; leave the key out (TrainingConfig has the optimizer's settings)."
-            )
-    return merged
-
-
-def _our_config(max_grad_norm: float) -> dict[str, Any]:
-    return {
-        # DeepSpeed wants a batch size; with unmanaged accumulation it means nothing: each
-        # step() applies whatever backward() has gathered.
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "managed_gradient_accumulation": False,
-        "gradient_clipping": max_grad_norm,
-        "zero_optimization": {"stage": 0},
-        "hybrid_engine": {"enabled": True},
-        "steps_per_print": None,
-        "zero_allow_untested_optimizer": True,
-    }
 
 
 @contextmanager
@@ -247,26 +286,3 @@ def _hybrid_engine_is_ours() -> Iterator[None]:
             os.environ.pop("LOCAL_RANK", None)
         for (owner, name), value in before.items():
             setattr(owner, name, value)
-
-
-def _join_process_group() -> None:
-    """Join the group of this one process; no launcher, no port.
-
-    Raises:
-        NotImplementedError: a launcher started several processes.
-    """
-    is_joined = torch.distributed.is_initialized()
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    num_processes = torch.distributed.get_world_size() if is_joined else launched
-    if num_processes > 1:
-        raise NotImplementedError(
-            f"{num_processes} processes were launched; this engine trains in one. "
-            "Start it without torchrun or the deepspeed launcher."
-        )
-    if not is_joined:
-        torch.distributed.init_process_group(
-            backend=get_accelerator().communication_backend_name(),
-            store=HashStore(),
-            rank=0,
-            world_size=1,
-        )

@@ -14,23 +14,39 @@ import torch
 from agents.engine.language_model import TrainingConfig
 from agents.engine.network import CausalNetwork
 
-__all__ = ["AdamWState", "adamw_state", "build_adamw", "clip_gradients", "parse_adamw"]
+__all__ = [
+    "AdamWState",
+    "MOMENTS",
+    "adamw_state",
+    "build_adamw",
+    "clip_gradients",
+    "learning_rates",
+    "parse_adamw",
+    "set_adamw_state",
+    "set_learning_rates",
+]
 
-AdamWState = dict[torch.Tensor, dict[str, torch.Tensor]]  # as torch keeps it
+AdamWState = dict[str, dict[str, torch.Tensor]]  # parameter -> moment -> tensor
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # as torch names them
+# Groups have names, since DeepSpeed drops those without parameters.
+_WEIGHTS, _VALUE_HEAD = "weights", "value head"
 
 
 def build_adamw(network: CausalNetwork, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return an optimizer of two groups: the language model's weights, then the value head's."""
+    """Return an optimizer of two groups: the model's trained weights, then the value head's."""
     value_head = network.value_head
     value_rate = config.value_learning_rate
     groups = [
         {
-            "params": list(network.language_model.parameters()),
+            "name": _WEIGHTS,
+            "params": [
+                p for p in network.language_model.parameters() if p.requires_grad
+            ],
             "lr": config.learning_rate,
         },
         {
+            "name": _VALUE_HEAD,
             "params": [] if value_head is None else list(value_head.parameters()),
             "lr": config.learning_rate if value_rate is None else value_rate,
         },
@@ -62,6 +78,21 @@ def clip_gradients(parameters: Iterable[torch.Tensor], max_norm: float) -> float
     return float(norm)
 
 
+def learning_rates(optimizer: torch.optim.AdamW) -> tuple[float, float]:
+    """Return the step sizes of the weights and of the value head (the weights' without one)."""
+    rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
+    return rates[_WEIGHTS], rates.get(_VALUE_HEAD, rates[_WEIGHTS])
+
+
+def set_learning_rates(
+    optimizer: torch.optim.AdamW, weights: float, value_head: float
+) -> None:
+    """Change the step sizes; an optimizer without a value head takes the first alone."""
+    rates = {_WEIGHTS: weights, _VALUE_HEAD: value_head}
+    for group in optimizer.param_groups:
+        group["lr"] = rates[group["name"]]
+
+
 def adamw_state(
     optimizer: torch.optim.AdamW, network: CausalNetwork
 ) -> dict[str, torch.Tensor]:
@@ -70,30 +101,31 @@ def adamw_state(
         f"{name}.{moment}": optimizer.state[parameter][moment]
         for name, parameter in network.named_parameters()
         if parameter in optimizer.state
-        for moment in _MOMENTS
+        for moment in MOMENTS
     }
 
 
 def parse_adamw(
-    tensors: Mapping[str, torch.Tensor], network: CausalNetwork, path: Path
+    tensors: Mapping[str, torch.Tensor],
+    parameters: Mapping[str, torch.Tensor],
+    path: Path,
 ) -> AdamWState:
-    """Return what goes into `optimizer.state`, bit for bit; step sizes are not in it.
+    """Return `{parameter: {moment: tensor}}`, checked; step sizes are not in it.
 
     Args:
         tensors: what `adamw_state` returned.
-        network: the parameters that they belong to.
+        parameters: tensors with the shapes and dtypes of the moments; values do not matter.
         path: where they were read, for errors.
 
     Raises:
         ValueError: they are of another model, or damaged.
     """
-    parameters = dict(network.named_parameters())
     fresh: AdamWState = {}
     for key, tensor in tensors.items():
         name, _, moment = key.rpartition(".")
         parameter = parameters.get(name)
         shape = () if moment == "step" or parameter is None else parameter.shape
-        if parameter is None or moment not in _MOMENTS or tensor.shape != shape:
+        if parameter is None or moment not in MOMENTS or tensor.shape != shape:
             raise ValueError(
                 f"{path} belongs to another model: {key} of shape {tuple(tensor.shape)}."
             )
@@ -103,12 +135,27 @@ def parse_adamw(
                 f"{path} holds {key} as {tensor.dtype}, expected {dtype}: load the model with the "
                 "dtype that it was saved in."
             )
-        # torch keeps the count of steps on the CPU, the moments beside their parameter.
-        device = torch.device("cpu") if moment == "step" else parameter.device
-        fresh.setdefault(parameter, {})[moment] = tensor.to(device, copy=True)
+        fresh.setdefault(name, {})[moment] = tensor
     for state in fresh.values():
-        if len(state) != len(_MOMENTS):
+        if len(state) != len(MOMENTS):
             raise ValueError(
                 f"{path} is not whole: a parameter has only {sorted(state)}."
             )
     return fresh
+
+
+def set_adamw_state(
+    optimizer: torch.optim.AdamW, network: CausalNetwork, state: AdamWState
+) -> None:
+    """Make `state` the optimizer's, bit for bit; what it had before is forgotten."""
+    parameters = dict(network.named_parameters())
+    optimizer.state.clear()
+    for name, moments in state.items():
+        parameter = parameters[name]
+        # torch keeps the count of steps on the CPU, the moments beside their parameter.
+        optimizer.state[parameter] = {
+            moment: tensor.to(
+                "cpu" if moment == "step" else parameter.device, copy=True
+            )
+            for moment, tensor in moments.items()
+        }

@@ -145,21 +145,27 @@ def module_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def check_state(
-    module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path
+    expected: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+    path: Path,
 ) -> None:
-    """Refuse tensors that `load_module` would not copy bit for bit.
+    """Refuse tensors that could not be copied into `expected` bit for bit.
+
+    Args:
+        expected: tensors of the right names, shapes and dtypes; their values do not matter.
+        tensors: what was read.
+        path: where it was read, for errors.
 
     Raises:
         ValueError: names, shapes or dtypes differ; the file and the first difference are named.
     """
-    own = module_state(module)
-    if own.keys() != tensors.keys():
-        missing = sorted(own.keys() - tensors.keys())[:3]
-        surplus = sorted(tensors.keys() - own.keys())[:3]
+    if expected.keys() != tensors.keys():
+        missing = sorted(expected.keys() - tensors.keys())[:3]
+        surplus = sorted(tensors.keys() - expected.keys())[:3]
         raise ValueError(
             f"{path} belongs to another model: missing {missing}, unknown {surplus}."
         )
-    for name, tensor in own.items():
+    for name, tensor in expected.items():
         if tensor.shape != tensors[name].shape:
             raise ValueError(
                 f"{path} belongs to another model: {name} has shape "
@@ -180,7 +186,8 @@ def load_module(
     Raises:
         ValueError: see `check_state`. Nothing is changed.
     """
-    check_state(module, tensors, path)
+    own = module_state(module)
+    check_state(own, tensors, path)
     with torch.no_grad():
-        for name, tensor in module_state(module).items():
+        for name, tensor in own.items():
             tensor.copy_(tensors[name])

@@ -15,7 +15,8 @@ from deepspeed.ops.op_builder.builder import OpBuilder  # noqa: E402
 from deepspeed.runtime.hybrid_engine import DeepSpeedHybridEngine  # noqa: E402
 
 from agents.engine.causal_lm import CausalLM  # noqa: E402
-from agents.engine.hybrid import HybridEngineLM, merge_config  # noqa: E402
+from agents.engine.deepspeed_config import merge_config  # noqa: E402
+from agents.engine.hybrid import HybridEngineLM  # noqa: E402
 from agents.engine.language_model import Sampling, TrainingConfig  # noqa: E402
 from agents.engine.loading import load_lm  # noqa: E402
 from agents.engine.local import LocalLM  # noqa: E402
@@ -212,7 +213,13 @@ def test_generate_of_the_engine_is_transformers_on_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("theirs", "match"),
     [
-        ({"zero_optimization": {"stage": 2}}, "zero_optimization.*stage.*2.*needs 0"),
+        ({"zero_optimization": {"stage": 4}}, "stage must be 0, 1, 2 or 3, got 4"),
+        ({"optimizer": {"type": "Adam"}}, "section 'optimizer'.*TrainingConfig"),
+        (
+            {"bf16": {"enabled": True}},
+            "enables bf16, but the weights are torch.float32",
+        ),
+        ({"hybrid_engine": {"enabled": False}}, "hybrid_engine.*enabled.*False.*True"),
         ({"gradient_clipping": 5.0}, "gradient_clipping.*5.0.*needs 0.7"),
     ],
 )
@@ -235,9 +242,14 @@ def test_configurations_that_agree_are_merged_without_aliasing() -> None:
     assert theirs["a"]["c"] == [2] and ours == {"a": {"b": 1}}
 
 
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_without_a_launcher_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lm = HybridEngineLM(toy_model("llama"), name="llama")
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(NotImplementedError, match="2 processes"):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(ValueError, match="MASTER_ADDR, MASTER_PORT.*torchrun"):
         lm.configure_training(CONFIG)
