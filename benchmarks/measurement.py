@@ -18,10 +18,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-__all__ = ["Comparison", "compare", "provenance", "write_result"]
+__all__ = ["Comparison", "check_pairs", "compare", "provenance", "write_result"]
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "gymnasium", "tokenizers", "torch", "transformers", "deepspeed")
+_PACKAGES = (
+    "numpy",
+    "gymnasium",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "trl",
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,7 @@ def compare(sides: Mapping[str, Callable[[], float]], num_pairs: int = 7) -> Com
     Raises:
         ValueError: if `num_pairs` is below five.
     """
-    if num_pairs < 5:
-        raise ValueError(f"A ratio needs at least five pairs, got {num_pairs}.")
+    check_pairs(num_pairs)
     for measure in sides.values():
         measure()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -65,6 +72,16 @@ def compare(sides: Mapping[str, Callable[[], float]], num_pairs: int = 7) -> Com
         for name, measure in sides.items():
             seconds[name].append(measure())
     return Comparison(seconds)
+
+
+def check_pairs(num_pairs: int) -> None:
+    """Refuse a ratio of too few pairs.
+
+    Raises:
+        ValueError: if there are fewer than five.
+    """
+    if num_pairs < 5:
+        raise ValueError(f"A ratio needs at least five pairs, got {num_pairs}.")
 
 
 def provenance() -> dict[str, Any]:
@@ -97,11 +114,20 @@ def _module_name() -> str:
     return spec.name if spec is not None else Path(sys.argv[0]).name
 
 
-def write_result(name: str, result: Mapping[str, Any]) -> Path:
-    """Write `results/DATE_name.json` with its provenance; return the path."""
+def write_result(
+    name: str, result: Mapping[str, Any], directory: Path | None = None
+) -> Path:
+    """Write `DATE_name.json` with its provenance; return the path.
+
+    Args:
+        name: of the measurement.
+        result: what was measured.
+        directory: where to; None takes `benchmarks/results`.
+    """
     record = {"name": name, "provenance": provenance(), **result}
-    path = RESULTS / f"{record['provenance']['date']}_{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    directory = RESULTS if directory is None else directory
+    path = directory / f"{record['provenance']['date']}_{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
