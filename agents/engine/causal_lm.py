@@ -8,6 +8,7 @@ Shape legend: B sequences, S tokens of a sequence (right-padded), N action token
 from __future__ import annotations
 
 import abc
+import importlib
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from agents.engine.adapter import has_adapter, without_adapter
 from agents.engine.context_length import context_length_of
 from agents.engine.decoder import CachedDecoder
 from agents.engine.evaluation import check_batch, evaluate
@@ -123,7 +125,7 @@ class CausalLM(abc.ABC):
     def forbid(self, ids: Sequence[int]) -> None:
         """Give these ids probability 0 in decoder and trainer alike."""
         self.network.forbid(ids)
-        if self._reference is not None:
+        if self._reference is not None and self._reference is not self.network:
             self._reference.forbid(ids)
 
     def evaluate(self, batch: TokenBatch, *, temperature: float = 1.0) -> Evaluation:
@@ -137,7 +139,14 @@ class CausalLM(abc.ABC):
         return evaluate(self._trained_network(), batch, temperature)
 
     def freeze_reference(self) -> None:
-        """Remember the weights of now as the reference model (a frozen copy)."""
+        """Remember the weights of now as the reference model (a frozen copy).
+
+        Where adapters are trained there is no copy: the reference is the model without them,
+        whatever they say by now.
+        """
+        if has_adapter(self.module):
+            self._reference = self.network
+            return
         self._reference = frozen_copy(self.network)
         with self._store.gathered():
             tensors = module_state(self.module)
@@ -156,17 +165,28 @@ class CausalLM(abc.ABC):
                 "There is no reference yet: call freeze_reference() at the weights to stay near."
             )
         check_batch(batch, self.context_length, self.network)
-        with torch.no_grad():
+        with torch.no_grad(), without_adapter(self.module):
             return evaluate(self._reference, batch, temperature).log_probs
 
     def save_pretrained(self, directory: Path) -> None:
-        """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back."""
+        """Write a plain Hugging Face directory (config + safetensors) that `load_lm` reads back.
+
+        Adapters are merged into it, rounded once; `adapter/` in it has them alone and exactly, for
+        `load_lm(base, lora=directory / "adapter")`.
+        """
+        directory = Path(directory)
         with self._store.gathered():
-            if rank() == 0:
+            if rank() == 0 and has_adapter(self.module):
+                # By name: peft is optional and takes seconds to import.
+                lora = importlib.import_module("agents.engine.lora")
+                lora.save_merged(self.module, directory)
+                lora.save_adapter(self.module, directory / "adapter")
+            elif rank() == 0:
                 self.module.save_pretrained(directory)
+            if rank() == 0:
                 if self.network.value_head is not None:
                     tensors = module_state(self.network.value_head)
-                    write_tensors(Path(directory) / VALUE_HEAD_FILE, tensors)
+                    write_tensors(directory / VALUE_HEAD_FILE, tensors)
         barrier()
 
     def load_value_head(self, path: Path) -> None:
@@ -235,7 +255,7 @@ class CausalLM(abc.ABC):
         parts: dict[str, nn.Module] = {_MODEL_FILE: self.module}
         if self.network.value_head is not None:
             parts[VALUE_HEAD_FILE] = self.network.value_head
-        if reference is not None:
+        if reference is not None and reference is not self.network:
             parts[_REFERENCE_FILE] = reference.language_model
         return parts
 
@@ -254,7 +274,10 @@ class CausalLM(abc.ABC):
                 f"{path} was written with has_value_head={record.has_value_head}, this model has "
                 f"has_value_head={has_value_head}; construct it like the one saved."
             )
-        reference = frozen_copy(self.network) if record.has_reference else None
+        reference: CausalNetwork | None = None
+        if record.has_reference:
+            is_live = has_adapter(self.module)
+            reference = self.network if is_live else frozen_copy(self.network)
         parts = self._parts(reference)
         files = {name: read_tensors(directory / name) for name in parts}
         for name, part in parts.items():

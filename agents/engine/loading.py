@@ -20,6 +20,7 @@ from transformers.utils import logging
 from agents.engine.causal_lm import VALUE_HEAD_FILE, CausalLM
 from agents.engine.local import LocalLM
 from agents.engine.network import cast_parameters
+from agents.engine.process_group import local_rank
 from agents.engine.smollm2 import smollm2_directory
 from agents.engine.tiny_model import TINY_SHAPES, build_tiny
 
@@ -40,6 +41,8 @@ def load_lm(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
     has_value_head: bool = False,
+    lora: Mapping[str, Any] | Path | str | None = None,
+    gradient_checkpointing: bool = False,
     deepspeed_config: Mapping[str, Any] | None = None,
 ) -> CausalLM:
     """Return the language model called `name`.
@@ -52,9 +55,13 @@ def load_lm(
         engine: "local", "deepspeed", or "auto": DeepSpeed where it is installed beside a CUDA
             device, else local.
         seed: of random weights.
-        device: None takes CUDA where there is one, else the CPU.
+        device: None takes CUDA where there is one (each process its own), else the CPU.
         dtype: of the weights.
         has_value_head: give it a critic; its values start at 0 unless the directory has one.
+        lora: train low-rank adapters alone: their shape, {"r": 16, "alpha": 32}, or a directory of
+            adapters that peft wrote. They are never merged into the weights that decode.
+        gradient_checkpointing: keep no layer's activations while training, compute them anew:
+            less memory, one more forward.
         deepspeed_config: merged with ours; only for engine "deepspeed".
 
     Raises:
@@ -73,8 +80,15 @@ def load_lm(
         vocab_size = len(tokenizer)
     build, options = _engine(engine, deepspeed_config)
     module, directory = _load_module(name, vocab_size, seed, dtype)
+    if lora is not None:
+        _add_adapter(module, lora, seed)
+    if gradient_checkpointing:
+        # Re-entrant checkpoints would want an input with a gradient, which frozen weights lack.
+        module.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+            {"use_reentrant": False}
+        )
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
     nn.Module.to(module, device=torch.device(device))
     lm = build(
         module,
@@ -86,6 +100,19 @@ def load_lm(
     if has_value_head and directory and (directory / VALUE_HEAD_FILE).is_file():
         lm.load_value_head(directory / VALUE_HEAD_FILE)
     return lm
+
+
+def _add_adapter(
+    module: PreTrainedModel, lora: Mapping[str, Any] | Path | str, seed: int
+) -> None:
+    if importlib.util.find_spec("peft") is None:
+        raise ModuleNotFoundError("lora= needs peft: pip install 'chat-envs[lora]'.")
+    # By name: peft is optional and takes seconds to import.
+    adapters = importlib.import_module("agents.engine.lora")
+    if isinstance(lora, Mapping):
+        adapters.add_lora(module, lora, seed)
+    else:
+        adapters.load_lora(module, Path(lora).expanduser())
 
 
 def _engine(
@@ -148,6 +175,11 @@ def _load_module(
 
 
 def _check_weights(directory: Path) -> None:
+    if (directory / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{directory} holds an adapter, not a model: load the model that it was trained on and "
+            "pass lora= this directory."
+        )
     if not (directory / "config.json").is_file():
         raise ValueError(
             f"{directory} is no Hugging Face model directory: it has no config.json."
