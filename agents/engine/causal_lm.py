@@ -30,33 +30,34 @@ from agents.engine.network import (
     output_layer,
 )
 from agents.engine.optimizer import (
-    AdamWState,
     build_adamw,
     learning_rates,
-    parse_adamw,
     set_learning_rates,
 )
 from agents.engine.packed_attention import packed_attention_of
 from agents.engine.probe import check_family, probe
 from agents.engine.process_group import agree, barrier, rank
 from agents.engine.reference import frozen_copy
+from agents.engine.saved_state import (
+    AVERAGE_FILE,
+    OPTIMIZER_FILE,
+    RECORD_FILE,
+    VALUE_HEAD_FILE,
+    parts_of,
+    read_state,
+)
 from agents.engine.state_file import (
     TrainingRecord,
-    check_state,
     load_module,
     module_state,
     read_tensors,
     write_tensors,
 )
 from agents.engine.value_head import ValueHead
+from agents.engine.weight_average import WeightAverage
 from agents.engine.weight_store import WeightStore
 
-__all__ = ["CausalLM", "VALUE_HEAD_FILE"]
-
-VALUE_HEAD_FILE = "value_head.safetensors"
-_MODEL_FILE = "model.safetensors"
-_REFERENCE_FILE = "reference.safetensors"
-_OPTIMIZER_FILE = "optimizer.safetensors"
+__all__ = ["CausalLM"]
 
 
 class CausalLM(abc.ABC):
@@ -99,6 +100,7 @@ class CausalLM(abc.ABC):
         self.network.train()
         self._store = WeightStore(self.network)
         self._reference: CausalNetwork | None = None
+        self._average: WeightAverage | None = None
         self._num_updates = 0
         self._optimizer: torch.optim.AdamW | None = None
         self._config: TrainingConfig | None = None
@@ -207,9 +209,11 @@ class CausalLM(abc.ABC):
         """
         optimizer, _ = self._ready()
         directory = Path(directory)
-        parts = self._parts(self._reference)
+        parts = parts_of(self.network, self._reference)
         files = {name: self._store.weights(part) for name, part in parts.items()}
-        files[_OPTIMIZER_FILE] = self._store.moments(optimizer)
+        files[OPTIMIZER_FILE] = self._store.moments(optimizer)
+        if self._average is not None:
+            files[AVERAGE_FILE] = self._average.tensors
         record = TrainingRecord(
             has_value_head=self.network.value_head is not None,
             has_reference=self._reference is not None,
@@ -220,7 +224,7 @@ class CausalLM(abc.ABC):
             directory.mkdir(parents=True, exist_ok=True)
             for name, tensors in files.items():
                 write_tensors(directory / name, tensors)
-            record.write(directory / "training.json")
+            record.write(directory / RECORD_FILE)
         barrier()
 
     def load(self, directory: Path) -> None:
@@ -236,57 +240,21 @@ class CausalLM(abc.ABC):
         optimizer, _ = self._ready()
         directory = Path(directory)
         try:
-            record, reference, files, state = self._read(directory)
+            saved = read_state(directory, self.network, self._store, self._average)
         except (OSError, ValueError) as error:
             agree(error)
             raise
         agree(None)
-        for name, part in self._parts(reference).items():
-            self._store.set_weights(part, files[name], directory / name)
+        for name, part in parts_of(self.network, saved.reference).items():
+            self._store.set_weights(part, saved.files[name], directory / name)
         self._store.discard_gradients(optimizer)
-        self._store.set_moments(optimizer, state)
-        set_learning_rates(optimizer, *record.learning_rates)
-        self._reference = reference
-        self._num_updates = record.num_updates
+        self._store.set_moments(optimizer, saved.moments)
+        set_learning_rates(optimizer, *saved.record.learning_rates)
+        if self._average is not None:
+            self._average.set(saved.average)
+        self._reference = saved.reference
+        self._num_updates = saved.record.num_updates
         self._has_gradient = False
-
-    def _parts(self, reference: CausalNetwork | None) -> dict[str, nn.Module]:
-        """Return what each file of a saved state holds."""
-        parts: dict[str, nn.Module] = {_MODEL_FILE: self.module}
-        if self.network.value_head is not None:
-            parts[VALUE_HEAD_FILE] = self.network.value_head
-        if reference is not None and reference is not self.network:
-            parts[_REFERENCE_FILE] = reference.language_model
-        return parts
-
-    def _read(self, directory: Path) -> tuple[
-        TrainingRecord,
-        CausalNetwork | None,
-        dict[str, dict[str, torch.Tensor]],
-        AdamWState,
-    ]:
-        """Read and check everything, before anything is changed."""
-        path = directory / "training.json"
-        record = TrainingRecord.read(path)
-        has_value_head = self.network.value_head is not None
-        if record.has_value_head != has_value_head:
-            raise ValueError(
-                f"{path} was written with has_value_head={record.has_value_head}, this model has "
-                f"has_value_head={has_value_head}; construct it like the one saved."
-            )
-        reference: CausalNetwork | None = None
-        if record.has_reference:
-            is_live = has_adapter(self.module)
-            reference = self.network if is_live else frozen_copy(self.network)
-        parts = self._parts(reference)
-        files = {name: read_tensors(directory / name) for name in parts}
-        for name, part in parts.items():
-            check_state(self._store.expected(part), files[name], directory / name)
-        path = directory / _OPTIMIZER_FILE
-        expected = self._store.expected(self.network)
-        state = parse_adamw(read_tensors(path), expected, path)
-        self._store.check_moments(state, path)
-        return record, reference, files, state
 
     def configure_training(self, config: TrainingConfig) -> None:
         """Build optimizer state, before the first `backward`; calling again starts afresh.
@@ -298,6 +266,25 @@ class CausalLM(abc.ABC):
         self._attach(optimizer, config)
         self._optimizer, self._config = optimizer, config
         self._has_gradient = False
+        self._average = None
+        if config.ema_decay:
+            self._average = WeightAverage(self.network, self._store, config.ema_decay)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Return a block that decodes, evaluates and saves as a model with the averaged weights.
+
+        Training and `save` wait until it has ended; `save_pretrained` writes the average.
+
+        Raises:
+            RuntimeError: TrainingConfig.ema_decay keeps no average.
+        """
+        if self._average is None:
+            raise RuntimeError(
+                "There is no average of the weights: configure_training with ema_decay above 0."
+            )
+        with self._average.swapped():
+            yield
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate gradients of `loss` (already normalised by the caller: no rescaling here).
@@ -336,6 +323,8 @@ class CausalLM(abc.ABC):
         finally:
             self._store.discard_gradients(optimizer)
         self._num_updates += 1
+        if self._average is not None:
+            self._average.update()
         return norm
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -373,6 +362,10 @@ class CausalLM(abc.ABC):
         if self._optimizer is None or self._config is None:
             raise RuntimeError(
                 "There is no optimizer yet: call configure_training(TrainingConfig(...)) first."
+            )
+        if self._average is not None and self._average.is_swapped:
+            raise RuntimeError(
+                "The averaged weights are in: leave the block of averaged_weights() first."
             )
         return self._optimizer, self._config
 

@@ -132,6 +132,8 @@ class TrainingConfig:
         epsilon: added to the root of the second moment, above 0.
         max_grad_norm: global gradient norm is clipped to this; above 0 (inf turns it off).
         value_learning_rate: step size of the value head; None takes `learning_rate`.
+        ema_decay: share of a moving average of the weights that each update keeps, above 0 and
+            below 1; 0 keeps no average.
         engine_options: passed to the engine as they are (a DeepSpeed config for `deepspeed`).
     """
 
@@ -141,6 +143,7 @@ class TrainingConfig:
     epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     value_learning_rate: float | None = None
+    ema_decay: float = 0.0
     engine_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,10 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be finite and at least 0, got {value}.")
         if not all(0 <= beta < 1 for beta in self.betas) or len(self.betas) != 2:
             raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(
+                f"ema_decay must lie in [0, 1), got {self.ema_decay}; 0 keeps no average."
+            )
         for name in ("epsilon", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")

@@ -17,10 +17,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from agents.engine.causal_lm import VALUE_HEAD_FILE, CausalLM
+from agents.engine.causal_lm import CausalLM
 from agents.engine.local import LocalLM
 from agents.engine.network import cast_parameters
 from agents.engine.process_group import local_rank
+from agents.engine.saved_state import VALUE_HEAD_FILE
 from agents.engine.smollm2 import smollm2_directory
 from agents.engine.tiny_model import TINY_SHAPES, build_tiny
 
@@ -74,32 +75,34 @@ def load_lm(
     ('tiny', 300)
     """
     name = str(name)
-    if tokenizer is not None and vocab_size is not None:
-        raise ValueError("Pass tokenizer= or vocab_size=, not both.")
-    if tokenizer is not None:
-        vocab_size = len(tokenizer)
+    vocab_size = _vocab_size(tokenizer, vocab_size)
     build, options = _engine(engine, deepspeed_config)
     module, directory = _load_module(name, vocab_size, seed, dtype)
     if lora is not None:
         _add_adapter(module, lora, seed)
     if gradient_checkpointing:
-        # Re-entrant checkpoints would want an input with a gradient, which frozen weights lack.
-        module.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
-            {"use_reentrant": False}
-        )
+        _checkpoint_activations(module)
     if device is None:
         device = f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
     nn.Module.to(module, device=torch.device(device))
-    lm = build(
-        module,
-        name=name,
-        vocab_size=vocab_size,
-        has_value_head=has_value_head,
-        **options,
-    )
+    options |= {"name": name, "vocab_size": vocab_size}
+    lm = build(module, has_value_head=has_value_head, **options)
     if has_value_head and directory and (directory / VALUE_HEAD_FILE).is_file():
         lm.load_value_head(directory / VALUE_HEAD_FILE)
     return lm
+
+
+def _vocab_size(tokenizer: Sized | None, vocab_size: int | None) -> int | None:
+    if tokenizer is not None and vocab_size is not None:
+        raise ValueError("Pass tokenizer= or vocab_size=, not both.")
+    return vocab_size if tokenizer is None else len(tokenizer)
+
+
+def _checkpoint_activations(module: PreTrainedModel) -> None:
+    # Re-entrant checkpoints would want an input with a gradient, which frozen weights lack.
+    module.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+        {"use_reentrant": False}
+    )
 
 
 def _add_adapter(

@@ -117,12 +117,7 @@ class ShardedStore(WeightStore):
         with torch.no_grad():
             for name, tensor in module_state(module).items():
                 value = tensors[name].to(tensor.device)
-                if hasattr(tensor, "ds_id"):
-                    # Every process writes the same; DeepSpeed broadcasts the first one's.
-                    with self._access.gathered([tensor], modifier_rank=0):
-                        tensor.data.copy_(value)
-                else:
-                    tensor.copy_(value)
+                self._write(tensor, value)
                 if self._has_master(tensor):
                     self._split(tensor, value, None)
 
@@ -215,6 +210,14 @@ class ShardedStore(WeightStore):
     def _has_master(self, tensor: torch.Tensor) -> bool:
         is_sharded = hasattr(tensor, "ds_id") or hasattr(tensor, "_hp_mapping")
         return tensor.requires_grad and is_sharded
+
+    def _write(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        if not hasattr(tensor, "ds_id"):
+            tensor.copy_(value)
+            return
+        # Every process writes the same; DeepSpeed broadcasts the first one's.
+        with self._access.gathered([tensor], modifier_rank=0):
+            tensor.data.copy_(value)
 
     def _whole(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._has_master(tensor):

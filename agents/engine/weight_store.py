@@ -61,6 +61,13 @@ class WeightStore:
         """
         load_module(module, tensors, path)
 
+    def overwrite(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Write what the network computes with, by name; masters, if any, keep theirs."""
+        with torch.no_grad():
+            for name, parameter in self._network.named_parameters():
+                if name in values:
+                    self._write(parameter, values[name])
+
     def moments(self, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
         """Return the optimizer's state as `agents.engine.optimizer.adamw_state` names it."""
         return adamw_state(optimizer, self._network)
@@ -79,3 +86,6 @@ class WeightStore:
     def discard_gradients(self, optimizer: torch.optim.AdamW) -> None:
         """Forget what `backward` has gathered."""
         optimizer.zero_grad(set_to_none=True)
+
+    def _write(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        tensor.copy_(value)
