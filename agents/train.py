@@ -23,6 +23,7 @@ from agents.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.evaluation import EvaluationResult, evaluate, success_gain
@@ -200,7 +201,14 @@ def prepare(config: TrainConfig) -> CausalLM:
     Raises:
         ValueError, TypeError: the model or the environment cannot be made like that.
         OSError: a file of the model is not there.
+        NotImplementedError: a launcher started several processes.
     """
+    if process_group.num_processes() > 1:
+        raise NotImplementedError(
+            f"A launcher started {process_group.num_processes()} processes. A run is carried out "
+            "in one so far: start it without torchrun or the deepspeed launcher. (HybridEngineLM "
+            "itself trains in several.)"
+        )
     sft = config.warm_start_config()
     if sft is not None:
         check_script(sft.script, config.env)

@@ -83,7 +83,14 @@ def bad_input() -> Iterator[None]:
     """Turn what is raised while arguments are being understood into `BadInput`."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, ImportError, OSError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ImportError,
+        NotImplementedError,
+        OSError,
+    ) as error:
         # str() of a KeyError is the repr of its message.
         text = error.args[0] if isinstance(error, KeyError) else error
         raise BadInput(str(text)) from error

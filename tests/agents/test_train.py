@@ -277,6 +277,14 @@ def test_a_script_that_nobody_has_is_refused_before_anything_is_written() -> Non
         prepare(small_config(warm_start={"script": "exprt"}))
 
 
+def test_several_processes_do_not_carry_out_one_run_unawares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(NotImplementedError, match="started 2 processes"):
+        prepare(small_config())
+
+
 def test_a_model_that_is_not_here_is_called_a_model() -> None:
     with pytest.raises(ValueError, match="no language model 'nobody/nothing' here"):
         prepare(small_config(lm="nobody/nothing"))

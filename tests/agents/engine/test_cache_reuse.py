@@ -12,6 +12,7 @@ from agents.engine.decoder import CachedDecoder
 from agents.engine.kv_cache import KeyValueCache
 from agents.engine.language_model import Sampling, TrainingConfig
 from agents.engine.local import LocalLM
+from agents.engine.step_loop import StepLoop
 from tests.agents.engine.oracle import CacheModel, check_generation
 from tests.agents.engine.toy import (
     CONTEXT,
@@ -230,7 +231,9 @@ def breaking(inner, after: int):
         *((KeyValueCache, "arrange", after) for after in (0, 1, 2)),
         *((KeyValueCache, "update", after) for after in (0, 1, 3, 6)),
         *((KeyValueCache, "_allocate", after) for after in (0, 1, 3)),
-        *((CachedDecoder, "_advance", after) for after in (0, 1, 3, 4)),
+        *((StepLoop, "prefill", after) for after in (0, 1)),
+        *((StepLoop, "step", after) for after in (0, 1, 2)),
+        *((StepLoop, "draw", after) for after in (0, 1, 3, 4)),
         *((CachedDecoder, "_settle", after) for after in (0, 1, 3)),
     ],
 )
@@ -240,7 +243,7 @@ def test_after_a_fault_anywhere_replies_are_right_again(
     lm = fresh_lm("llama-grouped")
     decoder = decoder_of(lm, 5, max_rows=3)
     sampling = Sampling(max_new_tokens=6, stop_ids=frozenset(range(40)))
-    contexts = random_contexts([4, 9, 2, 7, 60])
+    contexts = random_contexts([4, 9, 2, 7, 63])  # the last outgrows the allocation
     decoder.generate(contexts[:4], range(4), sampling, noise(1))
     order = [3, 4, 0, 2, 1]
     longer = [np.concatenate([contexts[slot], [1, 2]]) for slot in order]
