@@ -4,11 +4,18 @@
 #   WORKERS     processes that share the test suite (default 2)
 #   PIP_FLAGS   passed to every `pip install`, e.g. an index of CPU-only torch builds
 #   RUN         the run directory of `make demo`, under runs/ (default demo)
+#   GPU_PYTHON  the interpreter of `make gpu`; it has torch for CUDA (default python3)
+#   GPU_FLAGS   passed to benchmarks.throughput by `make gpu`, e.g. "--shapes opt-1.3b --rows 1 8 64"
+#   COMMIT      what `make gpu` notes as the commit, where there is no git
+#   OUT         where `make gpu` leaves its results (default benchmarks/results)
 
 PYTHON ?= python3
 WORKERS ?= 2
 PIP_FLAGS ?=
 RUN ?= demo
+GPU_PYTHON ?= python3
+GPU_FLAGS ?=
+OUT ?= benchmarks/results
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-core test-slow check bench docs format clean
+.PHONY: help install demo test test-all test-core test-slow check bench gpu docs format clean
 
 help:
 	@echo "make install    create $(VENV) with everything, as pinned in constraints.txt"
@@ -36,6 +43,7 @@ help:
 	@echo "make test-slow  the tests marked slow"
 	@echo "make check      formatting, lint, types, floors and spelling"
 	@echo "make bench      the measurements that take a minute or two"
+	@echo "make gpu        tests and benchmarks of a CUDA machine, without a network"
 	@echo "make docs       the documentation, into docs/_build/html"
 	@echo "make format     rewrite the code as 'make check' wants it"
 	@echo "make clean      remove build output and caches; environments and runs/ stay"
@@ -93,6 +101,22 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+# For a CUDA machine without a network. What its python lacks comes as wheels in .whl/, which git
+# ignores: gathered where there is a network (`pip download --no-deps -d .whl NAME==VERSION`, for
+# that machine's Python and platform), installed here beside the checkout, nothing looked up.
+gpu:
+	@$(GPU_PYTHON) -c 'import sys, torch; \
+		sys.exit(None if torch.cuda.is_available() else "make gpu needs a CUDA device")'
+	@rm -rf .site && mkdir .site
+	@if ls .whl/*.whl >/dev/null 2>&1; then $(GPU_PYTHON) -m pip install -q --no-index --no-deps \
+		--find-links .whl --target .site .whl/*.whl; fi
+	PYTHONPATH=.site:. $(GPU_PYTHON) -m pytest -m gpu tests/gpu
+	PYTHONPATH=.site:. $(GPU_PYTHON) -m benchmarks.engine_agreement --write --results $(OUT)
+	PYTHONPATH=.site:. $(GPU_PYTHON) -m benchmarks.engine_agreement --dtype bfloat16 \
+		--engines local --write --results $(OUT)
+	PYTHONPATH=.site:. $(GPU_PYTHON) -m benchmarks.throughput --weights random --write \
+		--results $(OUT) $(GPU_FLAGS)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/environment_page.py

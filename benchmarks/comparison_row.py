@@ -9,9 +9,18 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.limit import DeviceRate
 from benchmarks.measurement import Comparison
 
-__all__ = ["OURS", "Row", "missing_row", "rows_of", "table"]
+__all__ = [
+    "OURS",
+    "Row",
+    "limit_lines",
+    "memory_lines",
+    "missing_row",
+    "rows_of",
+    "table",
+]
 
 OURS = "ours"
 Row = dict[str, Any]
@@ -68,3 +77,38 @@ def _figures(row: Mapping[str, Any]) -> tuple[str, str]:
     ratio = row["ratio"]
     spread = f"{ratio['least']:.2f} to {ratio['greatest']:.2f}"
     return f"{row['tokens_per_second']:,.0f}", f"{ratio['median']:.2f} ({spread})"
+
+
+def memory_lines(rows: Sequence[Row]) -> list[str]:
+    """Return one line for each side whose memory was measured."""
+    lines = []
+    for row in rows:
+        where = f"{row['shape']}, {row['scenario']}, {row['side']}"
+        if "peak_why" in row:
+            lines.append(f"{where}: no peak, {row['peak_why']}")
+        if "peak_bytes" in row:
+            lines.append(
+                f"{where}: peak {row['peak_bytes'] / 1e6:,.0f} MB, of which "
+                f"{row['before_bytes'] / 1e6:,.0f} MB before the first step"
+            )
+    return lines
+
+
+def limit_lines(rows: Sequence[Row], rate: DeviceRate) -> list[str]:
+    """Return what the device can do and how much of it was reached."""
+    lines = [
+        f"This device copies {rate.bytes_per_second / 1e9:,.1f} GB/s (read and written) and "
+        f"multiplies {rate.flops_per_second / 1e12:,.3f} TFLOP/s."
+    ]
+    for row in rows:
+        where = f"{row['shape']}, {row['num_rows']} rows, {row['side']}"
+        if "share_of_bound" in row:
+            lines.append(
+                f"{where}: decodes at {row['share_of_bound']:.0%} of the bandwidth bound "
+                f"({row['bound_tokens_per_second']:,.0f} tokens/s); mean |d log p| decoder and "
+                f"trainer {row['log_prob_gap']['mean']:.1e}"
+            )
+        if "share_of_matmul_rate" in row:
+            share = row["share_of_matmul_rate"]
+            lines.append(f"{where}: trains at {share:.0%} of the matmul rate")
+    return lines

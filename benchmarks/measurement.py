@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -92,21 +93,30 @@ def provenance() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    )
     return {
         "command": " ".join(["python", "-m", _module_name(), *sys.argv[1:]]),
-        "commit": commit.stdout.strip() or "none",
+        "commit": _commit(),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "num_cores": os.cpu_count(),
         "versions": versions,
     }
+
+
+def _commit() -> str:
+    """Return what `COMMIT` says, else what git says; a machine that is lent may have no git."""
+    if named := os.environ.get("COMMIT"):
+        return named
+    if shutil.which("git") is None:
+        return "none"
+    shown = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    return shown.stdout.strip() or "none"
 
 
 def _module_name() -> str:

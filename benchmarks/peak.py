@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def measure_peak(
     dtype: str,
     num_threads: int,
     weights: str,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Return `peak_bytes` and `before_bytes` of three steps of one side, in a child process."""
     options = {
         "shape": shape.name,
@@ -56,7 +57,7 @@ def measure_peak(
         text=True,
         cwd=Path(__file__).parent.parent,
     )
-    peak: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    peak: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return peak
 
 

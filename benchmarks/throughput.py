@@ -12,10 +12,10 @@ measured by `benchmarks.stepping`.
 from __future__ import annotations
 
 import argparse
-import difflib
 import gc
 import importlib.util
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,16 @@ from transformers.utils import logging
 
 from agents.engine.causal_lm import CausalLM
 from agents.engine.local import LocalLM
-from benchmarks.comparison_row import OURS, Row, missing_row, rows_of, table
+from benchmarks.choice import choose
+from benchmarks.comparison_row import (
+    OURS,
+    Row,
+    limit_lines,
+    memory_lines,
+    missing_row,
+    rows_of,
+    table,
+)
 from benchmarks.decoding import our_side
 from benchmarks.limit import DeviceRate, decode_bound, measure_rate, training_flops
 from benchmarks.measurement import check_pairs, compare, write_result
@@ -59,7 +68,7 @@ from benchmarks.workload import (
     varied_plan,
 )
 
-__all__ = ["PARTS", "Setting", "choose", "main"]
+__all__ = ["PARTS", "Setting", "main"]
 
 PARTS = ("decode", "train", "end_to_end")
 SCENARIOS = ("fixed", "varied", "turns")
@@ -166,19 +175,26 @@ def train(shape: Shape, setting: Setting) -> list[Row]:
     model = setting.model(shape)
     lm = LocalLM(twin(model), name=shape.name)
     replies = Replies(lm, shape)
-    sides: dict[str, Measure] = {
-        OURS: our_update(algorithm_of(lm, shape), replies),
-        "plain loop": plain_update(twin(model), replies),
-    }
+    peers: dict[str, Measure] = {"plain loop": plain_update(twin(model), replies)}
+    reasons: dict[str, str] = {}
     if _has_trl():
-        sides["trl-grpo loss"] = trl_update(twin(model), shape, replies)
+        peers["trl-grpo loss"] = trl_update(twin(model), shape, replies)
+    else:
+        reasons["trl-grpo loss"] = _TRL
+    sides = {OURS: our_update(algorithm_of(lm, shape), replies)}
+    for name, peer in peers.items():
+        try:
+            peer()
+        except torch.OutOfMemoryError as error:
+            reasons[name] = _first_line(error)
+        else:
+            sides[name] = peer
     rows = rows_of(compare(sides, setting.num_pairs), **labels)
     flops = training_flops(model, shape)
     for row in rows:
         rate = flops / shape.num_tokens * row["tokens_per_second"]
         row["share_of_matmul_rate"] = rate / setting.rate.flops_per_second
-    if not _has_trl():
-        rows.append(missing_row("trl-grpo loss", _TRL, **labels))
+    rows += [missing_row(name, why, **labels) for name, why in reasons.items()]
     _release()
     return rows
 
@@ -186,16 +202,9 @@ def train(shape: Shape, setting: Setting) -> list[Row]:
 def end_to_end(shape: Shape, setting: Setting) -> list[Row]:
     """Measure whole steps beside each of TRL's trainers, and the memory of each side."""
     rows: list[Row] = []
+    has_trl = _has_trl()
     memory = {
-        side: measure_peak(
-            side,
-            shape,
-            device=str(setting.device),
-            dtype=str(setting.dtype).removeprefix("torch."),
-            num_threads=torch.get_num_threads(),
-            weights=setting.weights,
-        )
-        for side in (SIDES if _has_trl() else (OURS,))
+        side: _memory(side, shape, setting) for side in (SIDES if has_trl else [OURS])
     }
     for name in SIDES[1:]:
         labels: dict[str, Any] = {
@@ -204,15 +213,41 @@ def end_to_end(shape: Shape, setting: Setting) -> list[Row]:
             "num_rows": shape.num_rows,
             "scenario": f"beside {name}",
         }
-        if not _has_trl():
+        if not has_trl:
             rows.append(missing_row(name, _TRL, **labels))
             continue
         model = setting.model(shape)
         lm = LocalLM(twin(model), name=shape.name)
-        result = interleave(name, lm, model, shape, setting.num_pairs)
+        try:
+            result = interleave(name, lm, model, shape, setting.num_pairs)
+        except torch.OutOfMemoryError as error:
+            # Both models are on the device: which of them asked for too much is not said.
+            rows.append(missing_row(name, _first_line(error), **labels))
+            continue
         rows += [{**row, **memory[row["side"]]} for row in rows_of(result, **labels)]
         _release()
     return rows
+
+
+def _memory(side: str, shape: Shape, setting: Setting) -> Row:
+    """Return what `measure_peak` says; of a peer whose process fails, its exit code."""
+    try:
+        return measure_peak(
+            side,
+            shape,
+            device=str(setting.device),
+            dtype=str(setting.dtype).removeprefix("torch."),
+            num_threads=torch.get_num_threads(),
+            weights=setting.weights,
+        )
+    except subprocess.CalledProcessError as error:
+        if side == OURS:
+            raise
+        return {"peak_why": f"its process failed with exit code {error.returncode}"}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _has_trl() -> bool:
@@ -223,57 +258,6 @@ def _release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def choose(words: Sequence[str], known: Sequence[str], what: str) -> list[str]:
-    """Return `words` if each is one of `known`.
-
-    Raises:
-        ValueError: names the first that is not, the nearest that is, and all of them.
-
-    >>> choose(["trains"], PARTS, "part")
-    Traceback (most recent call last):
-    ValueError: Unknown part 'trains'; did you mean 'train'? Known are decode, train, end_to_end.
-    """
-    for word in words:
-        if word not in known:
-            close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise ValueError(
-                f"Unknown {what} {word!r}{hint} Known are {', '.join(known)}."
-            )
-    return list(words)
-
-
-def memory_lines(rows: Sequence[Row]) -> list[str]:
-    """Return one line for each side whose memory was measured."""
-    return [
-        f"{row['shape']}, {row['scenario']}, {row['side']}: peak "
-        f"{row['peak_bytes'] / 1e6:,.0f} MB, of which {row['before_bytes'] / 1e6:,.0f} MB before "
-        "the first step"
-        for row in rows
-        if "peak_bytes" in row
-    ]
-
-
-def limit_lines(rows: Sequence[Row], rate: DeviceRate) -> list[str]:
-    """Return what the device can do and how much of it was reached."""
-    lines = [
-        f"This device copies {rate.bytes_per_second / 1e9:,.1f} GB/s (read and written) and "
-        f"multiplies {rate.flops_per_second / 1e12:,.3f} TFLOP/s."
-    ]
-    for row in rows:
-        where = f"{row['shape']}, {row['num_rows']} rows, {row['side']}"
-        if "share_of_bound" in row:
-            lines.append(
-                f"{where}: decodes at {row['share_of_bound']:.0%} of the bandwidth bound "
-                f"({row['bound_tokens_per_second']:,.0f} tokens/s); mean |d log p| decoder and "
-                f"trainer {row['log_prob_gap']['mean']:.1e}"
-            )
-        if "share_of_matmul_rate" in row:
-            share = row["share_of_matmul_rate"]
-            lines.append(f"{where}: trains at {share:.0%} of the matmul rate")
-    return lines
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

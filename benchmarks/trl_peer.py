@@ -121,7 +121,9 @@ def make_trainer(
         callback: told of each step.
     """
     trainer_class, config_class = TRAINERS[name]
+    is_cpu = next(model.parameters()).device.type == "cpu"
     arguments = config_class(
+        **_optimizer(config),
         output_dir=str(directory),
         per_device_train_batch_size=shape.num_rows,
         gradient_accumulation_steps=1,
@@ -131,17 +133,9 @@ def make_trainer(
         max_steps=num_steps,
         beta=0.0,
         temperature=1.0,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        adam_beta1=config.betas[0],
-        adam_beta2=config.betas[1],
-        adam_epsilon=config.epsilon,
-        max_grad_norm=config.max_grad_norm,
-        lr_scheduler_type="constant",
-        optim="adamw_torch",
         gradient_checkpointing=False,
         bf16=False,
-        use_cpu=next(model.parameters()).device.type == "cpu",
+        use_cpu=is_cpu,
         report_to="none",
         save_strategy="no",
         logging_strategy="no",
@@ -157,6 +151,19 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)  # it prints its figures to our table
     return trainer
+
+
+def _optimizer(config: TrainingConfig) -> dict[str, Any]:
+    return {
+        "optim": "adamw_torch",
+        "lr_scheduler_type": "constant",
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "adam_beta1": config.betas[0],
+        "adam_beta2": config.betas[1],
+        "adam_epsilon": config.epsilon,
+        "max_grad_norm": config.max_grad_norm,
+    }
 
 
 def _dataset(prompts: Sequence[Ids]) -> Dataset:
