@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from agents.engine.attention import ragged_attention_of
+from agents.engine.cuda_graph import run_on
 from agents.engine.kv_cache import KeyValueCache
 from agents.engine.lane import Fact, Lanes
 from agents.engine.language_model import Generation, Sampling
@@ -55,7 +56,7 @@ class CachedDecoder:
         version: returns something that changes whenever the weights do; caches filled
             under another version are dropped.
         max_rows: dialogues decoded at once; more slots wait their turn.
-        runner: makes what runs the steps; None runs them one by one.
+        runner: makes what runs the steps: CUDA graphs where there is such a device.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class CachedDecoder:
         context_length: int,
         version: Callable[[], Hashable],
         max_rows: int = _MAX_ROWS,
-        runner: Callable[[StepLoop], StepRunner] | None = None,
+        runner: Callable[[StepLoop], StepRunner] = run_on,
     ) -> None:
         if num_slots < 1 or max_rows < 1:
             raise ValueError(
@@ -161,7 +162,7 @@ class CachedDecoder:
         self._loop = StepLoop(
             self._network, self._cache, self._lanes, self._context_length
         )
-        self._runner = self._runner_of(self._loop) if self._runner_of else self._loop
+        self._runner = self._runner_of(self._loop)
 
     def _noise(
         self, num_rows: int, sampling: Sampling, generator: torch.Generator | None
