@@ -32,7 +32,7 @@ from benchmarks.family import FAMILIES, VOCAB_SIZE, build_toy
 from benchmarks.measurement import write_result
 from benchmarks.workload import Ids, log_prob_gap, make_rollout
 
-__all__ = ["ENGINES", "Agreement", "check_family_on", "main"]
+__all__ = ["Agreement", "ENGINES", "check_family_on", "main"]
 
 ENGINES = ("local", "zero-0", "zero-1", "zero-2", "zero-3")
 MOMENTS = ("new", "updated", "loaded")

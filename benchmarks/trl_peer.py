@@ -47,15 +47,20 @@ TRAINERS: dict[str, tuple[type[Any], type[Any]]] = {
 def id_tokenizer(num_ids: int) -> PreTrainedTokenizerFast:
     """Return a tokenizer whose words are the ids themselves: "17 403" is [17, 403].
 
-    So that prompts have exactly the length that we want. Its end-of-sequence id is one that the
-    model does not have, so that replies have their full length, with nothing between.
+    So that prompts have exactly the length that we want. Its end-of-sequence id, which is its
+    padding too, is one that the model does not have: replies have their full length, and padding,
+    of which there must be none, would be an index error.
     """
+    # Special tokens are found inside words too, so none may be written with digits.
     words = {str(i): i for i in range(num_ids)} | {"<end>": num_ids}
     inner = tokenizers.Tokenizer(WordLevel(words, unk_token="0"))
     inner.pre_tokenizer = WhitespaceSplit()
     wrap: Any = PreTrainedTokenizerFast
     tokenizer: PreTrainedTokenizerFast = wrap(
-        tokenizer_object=inner, eos_token="<end>", pad_token="0", padding_side="left"
+        tokenizer_object=inner,
+        eos_token="<end>",
+        pad_token="<end>",
+        padding_side="left",
     )
     return tokenizer
 
