@@ -16,10 +16,15 @@ _OURS = {
     "scheduler": "the trainer sets the learning rate of each update",
     "fp16": "train in float32, or in bfloat16 by dtype=torch.bfloat16",
 }
+_MOST_IN_A_BUCKET = 500_000_000  # DeepSpeed's own default
 
 
 def build_config(
-    options: Mapping[str, Any], *, max_grad_norm: float, dtype: torch.dtype
+    options: Mapping[str, Any],
+    *,
+    max_grad_norm: float,
+    dtype: torch.dtype,
+    num_parameters: int,
 ) -> dict[str, Any]:
     """Return what `deepspeed.initialize` gets.
 
@@ -27,6 +32,7 @@ def build_config(
         options: the user's, from a DeepSpeed JSON file perhaps.
         max_grad_norm: global norm of the gradient after clipping.
         dtype: of the weights.
+        num_parameters: of the network; no bucket of gradients is larger, unless `options` say so.
 
     Raises:
         ValueError: `options` contradict ours, or the dtype; names the key and both values.
@@ -62,7 +68,11 @@ def build_config(
             f"{stage}: load the model with dtype=torch.bfloat16 and take a stage from 1 to 3, "
             "which keep float32 masters."
         )
-    return merge_config(ours, options)
+    merged = merge_config(ours, options)
+    # Left alone, ZeRO sets 2 GB aside for a model of any size.
+    bucket = min(num_parameters, _MOST_IN_A_BUCKET)
+    merged["zero_optimization"].setdefault("reduce_bucket_size", bucket)
+    return merged
 
 
 def zero_stage(options: Mapping[str, Any], dtype: torch.dtype) -> int:

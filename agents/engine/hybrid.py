@@ -198,6 +198,10 @@ class HybridEngineLM(CausalLM):
             {**self._deepspeed_config, **config.engine_options},
             max_grad_norm=config.max_grad_norm,
             dtype=next(self.module.parameters()).dtype,
+            num_parameters=sum(
+                getattr(parameter, "ds_numel", parameter.numel())
+                for parameter in self.network.parameters()
+            ),
         )
         accelerator = get_accelerator()
         if process_group.num_processes() > 1 and self.device.type != "cpu":
