@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from agents.checkpoint import DamagedFileError, checksum, newest_checkpoint
+from agents.engine import process_group
 from agents.observer import Observer
 from agents.tracking import RunError, hold_lock, read_lines
 from agents.train import load_run, prepare, train
@@ -280,7 +281,7 @@ def test_a_script_that_nobody_has_is_refused_before_anything_is_written() -> Non
 def test_several_processes_do_not_carry_out_one_run_unawares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(process_group, "num_processes", lambda: 2)
     with pytest.raises(NotImplementedError, match="started 2 processes"):
         prepare(small_config())
 
