@@ -4,8 +4,8 @@
     python -m benchmarks.demo_seeds --arms learning --seeds 0 1
 
 Arms: `learning` is `make demo` as it is; `shuffled` deals the returns of an update out anew among
-its episodes; `frozen` has a learning rate of zero. Each runs from the same warm starts. The gain of a
-seed is the rise in held-out success (sampled replies, the same goals before and after); its
+its episodes; `frozen` has a learning rate of zero. Each runs from the same warm starts. The gain of
+a seed is the rise in held-out success (sampled replies, the same goals before and after); its
 interval over seeds is a percentile bootstrap, runs resampled, 10,000 replicates.
 """
 
