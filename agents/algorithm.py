@@ -29,8 +29,10 @@ from rich.progress import (
 
 from agents.algorithm_config import AlgorithmConfig
 from agents.checkpoint import DamagedFileError, read_json
+from agents.engine import process_group
 from agents.engine.language_model import LanguageModel, TrainingConfig
 from agents.experience.collector import Collector
+from agents.experience.micro_batch import micro_batches
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
 from agents.experience.seeding import numpy_generator, torch_generator
 from agents.experience.summary import describe_rollout
@@ -205,9 +207,8 @@ class Algorithm(ABC):
         if total_timesteps is None and total_iterations is None and not self.has_end:
             raise ValueError("learn() needs total_timesteps or total_iterations.")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TimeRemainingColumn(), disable=not progress_bar
-        ) as progress:
+        is_hidden = not progress_bar or process_group.rank() > 0
+        with Progress(*columns, TimeRemainingColumn(), disable=is_hidden) as progress:
             bar = progress.add_task(
                 type(self).__name__, total=total_timesteps or total_iterations
             )
@@ -288,15 +289,16 @@ class Algorithm(ABC):
     ) -> torch.Tensor:
         """Return (N, K) log-probs of the agent's tokens under the start model."""
         reference_NK = torch.zeros_like(actions.log_probs)
-        for rows in rollout.pack(np.arange(len(rollout)), self.config.token_budget):
-            some = actions.rows(rows)
-            batch = rollout.token_batch(rows, self.lm.device)
+        everyone = np.arange(len(rollout))
+        for micro in micro_batches(
+            rollout, actions, everyone, self.config.token_budget
+        ):
             log_probs_BS = self.lm.reference_log_probs(
-                batch, temperature=self.config.temperature
+                rollout.token_batch(micro.rows, self.lm.device),
+                temperature=self.config.temperature,
             )
-            reference_NK[torch.as_tensor(rows), : some.mask.shape[1]] = gather_actions(
-                log_probs_BS, some
-            )
+            micro.put(reference_NK, gather_actions(log_probs_BS, micro.actions))
+        process_group.add_up(reference_NK)
         return reference_NK
 
     def state_dict(self) -> dict[str, int | float]:

@@ -16,7 +16,9 @@ class AlgorithmConfig:
     """Hyperparameters that every algorithm has. Each field's metadata has its unit and range."""
 
     seed: int = hyperparameter(0, "source of all randomness", low=0)
-    num_envs: int = hyperparameter(64, "dialogues played at a time", low=1)
+    num_envs: int = hyperparameter(
+        64, "dialogues that each process plays at a time", low=1
+    )
     num_episodes: int = hyperparameter(64, "episodes of one update", low=1)
     group_size: int = hyperparameter(
         8, "episodes that share one environment seed", low=1

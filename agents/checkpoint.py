@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.engine import process_group
+
 __all__ = [
     "Checkpoint",
     "DamagedFileError",
@@ -79,6 +81,9 @@ def save_checkpoint(
 ) -> Path:
     """Write `root/step_N` and return it; the caller is the only writer of `root`.
 
+    Of several processes that train together all call this, and the first one writes; the others
+    take part in `write` (weights may be sharded) and wait until the checkpoint is there.
+
     Args:
         root: directory of a run's checkpoints; created where it is missing.
         step: N, at least 0. A checkpoint of the same step is replaced.
@@ -95,10 +100,14 @@ def save_checkpoint(
         raise ValueError(
             f"step must be at least 0 and num_kept at least 1, got {step} and {num_kept}."
         )
+    aside, target = root / _ASIDE, root / f"step_{step}"
+    if process_group.rank() > 0:
+        write(aside)
+        process_group.barrier()
+        return target
     root.mkdir(parents=True, exist_ok=True)
     _clear(root)
     at("cleared")
-    aside = root / _ASIDE
     aside.mkdir()
     write(aside)
     at("model written")
@@ -113,7 +122,6 @@ def save_checkpoint(
     write_json(aside / MANIFEST, {"format": FORMAT, "step": step, "files": files})
     at("manifest written")
     sync(aside)
-    target = root / f"step_{step}"
     if target.exists():  # damaged, or the same numbers once more
         target.rename(root / f"{_REMOVED}_{step}")
         at("old one moved")
@@ -123,6 +131,7 @@ def save_checkpoint(
     at("published")
     _prune(root, step, num_kept)
     at("pruned")
+    process_group.barrier()
     return target
 
 

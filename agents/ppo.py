@@ -18,7 +18,9 @@ import torch
 
 from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
+from agents.engine import process_group
 from agents.engine.language_model import LanguageModel, TokenBatch, TrainingConfig
+from agents.experience.micro_batch import MicroBatch, micro_batches
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
 from agents.experience.seeding import numpy_generator
 from agents.experience.summary import describe_drift, measure_agreement
@@ -121,12 +123,11 @@ class _Targets:
     returns: torch.Tensor
     reference: torch.Tensor
 
-    def rows(self, rows: npt.NDArray[np.int64], actions: ActionTokens) -> _Targets:
-        """Return those of some of the episodes, cut like the action axis of the same."""
-        index = torch.as_tensor(rows, device=self.mask.device)
-        longest = int(actions.lengths[index].max())
-        fields = (self.mask, self.values, self.advantages, self.returns, self.reference)
-        return _Targets(*(field[index, :longest] for field in fields))
+    def of(self, micro: MicroBatch) -> _Targets:
+        """Return those of a micro-batch, cut and masked as its action axis is."""
+        fields = (self.values, self.advantages, self.returns, self.reference)
+        mask_BK = micro.of(self.mask) & micro.actions.mask
+        return _Targets(mask_BK, *(micro.of(field) for field in fields))
 
 
 class PPO(Algorithm):
@@ -225,19 +226,21 @@ class PPO(Algorithm):
         """Return values: (N, K) of the agent's tokens' contexts, (N,) of the final contexts."""
         values_NK = torch.zeros_like(actions.log_probs)
         final_N = actions.log_probs.new_zeros(len(rollout))
-        for rows in rollout.pack(np.arange(len(rollout)), self.config.token_budget):
-            some, index = actions.rows(rows), torch.as_tensor(
-                rows, device=self.lm.device
-            )
-            batch = rollout.token_batch(rows, self.lm.device)
+        everyone = np.arange(len(rollout))
+        for micro in micro_batches(
+            rollout, actions, everyone, self.config.token_budget
+        ):
+            batch = rollout.token_batch(micro.rows, self.lm.device)
             values_BS = self.lm.evaluate(
                 batch, temperature=self.config.temperature
             ).values
             # The context in which token s was chosen ends with token s - 1.
-            values_NK[index, : some.mask.shape[1]] = gather_actions(
-                values_BS, some, shift=-1
-            )
-            final_N[index] = values_BS.gather(1, batch.lengths[:, None] - 1)[:, 0]
+            values_BK = gather_actions(values_BS, micro.actions, shift=-1)
+            micro.put(values_NK, values_BK)
+            final_B = values_BS.gather(1, batch.lengths[:, None] - 1)[:, 0]
+            micro.put_rows(final_N, final_B)
+        process_group.add_up(values_NK)
+        process_group.add_up(final_N)
         return values_NK, final_N
 
     def optimize(
@@ -253,9 +256,9 @@ class PPO(Algorithm):
         config, lm, tally = self.config, self.lm, Tally()
         chosen_NK = targets.mask[torch.as_tensor(rows, device=lm.device)]
         num_tokens, num_episodes = int(chosen_NK.sum()), int(chosen_NK.any(1).sum())
-        policy_loss = critic_loss = 0.0
-        for micro_rows in rollout.pack(rows, config.token_budget):
-            some, goal = actions.rows(micro_rows), targets.rows(micro_rows, actions)
+        losses = torch.zeros(2, device=lm.device)
+        for micro in micro_batches(rollout, actions, rows, config.token_budget):
+            some, goal = micro.actions, targets.of(micro)
             weights_BK = token_weights(
                 goal.mask,
                 aggregation=config.aggregation,
@@ -263,7 +266,7 @@ class PPO(Algorithm):
                 num_episodes=num_episodes,
             )
             evaluation = lm.evaluate(
-                rollout.token_batch(micro_rows, lm.device),
+                rollout.token_batch(micro.rows, lm.device),
                 temperature=config.temperature,
             )
             log_probs_BK = gather_actions(evaluation.log_probs, some)
@@ -280,14 +283,15 @@ class PPO(Algorithm):
                 kl_BK = estimate_kl(log_probs_BK, goal.reference, config.kl_estimator)
                 loss = loss + self.kl_coefficient * weighted_sum(kl_BK, weights_BK)
             lm.backward(loss)
-            policy_loss += policy.item()
-            critic_loss += critic.item()
+            losses += torch.stack([policy.detach(), critic.detach()])
             tally.add("entropy", entropy_BK, some.mask)
             self._measure_ratio(tally, log_probs_BK.detach(), some, goal)
             if is_first:  # before the first optimizer step the ratio must be 1
                 measure_agreement(tally, log_probs_BK, some)
-        tally.add_ratio("policy_loss", policy_loss, 1)
-        tally.add_ratio("value_loss", critic_loss, 1)
+        process_group.add_up(losses)
+        tally = tally.over_processes()
+        tally.add_ratio("policy_loss", float(losses[0]), 1)
+        tally.add_ratio("value_loss", float(losses[1]), 1)
         tally.add_ratio("grad_norm", lm.step(), 1)
         return tally
 

@@ -17,6 +17,7 @@ import torch
 
 from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
+from agents.experience.micro_batch import micro_batches
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
 from agents.experience.summary import describe_drift, measure_agreement
 from agents.experience.tally import Tally
@@ -92,10 +93,12 @@ class REINFORCE(Algorithm):
         if num_tokens == 0:  # every reward is unknown: there is nothing to learn from
             return tally
 
-        for rows in rollout.pack(np.arange(len(rollout)), config.token_budget):
-            some, index = actions.rows(rows), torch.as_tensor(rows, device=lm.device)
-            K = some.mask.shape[1]
-            mask_BK = mask_NK[index, :K]
+        measured = Tally()
+        for micro in micro_batches(
+            rollout, actions, np.arange(len(rollout)), config.token_budget
+        ):
+            some = micro.actions
+            mask_BK = micro.of(mask_NK) & some.mask
             weights_BK = token_weights(
                 mask_BK,
                 aggregation=config.aggregation,
@@ -103,25 +106,27 @@ class REINFORCE(Algorithm):
                 num_episodes=num_episodes,
             )
             evaluation = lm.evaluate(
-                rollout.token_batch(rows, lm.device), temperature=config.temperature
+                rollout.token_batch(micro.rows, lm.device),
+                temperature=config.temperature,
             )
             log_probs_BK = gather_actions(evaluation.log_probs, some)
             entropy_BK = gather_actions(evaluation.entropy, some)
             loss = policy_gradient_loss(
-                log_probs_BK, advantages_NK[index, :K], weights_BK
+                log_probs_BK, micro.of(advantages_NK), weights_BK
             )
             loss = loss + config.entropy_coefficient * entropy_loss(
                 entropy_BK, weights_BK
             )
             if config.kl_placement == "loss" and self.kl_coefficient > 0:
                 kl_BK = estimate_kl(
-                    log_probs_BK, reference_NK[index, :K], config.kl_estimator
+                    log_probs_BK, micro.of(reference_NK), config.kl_estimator
                 )
                 loss = loss + self.kl_coefficient * weighted_sum(kl_BK, weights_BK)
             lm.backward(loss)
-            tally.add_total("loss", float(loss.detach()))
-            tally.add("entropy", entropy_BK, some.mask)
-            measure_agreement(tally, log_probs_BK, some)
+            measured.add_total("loss", float(loss.detach()))
+            measured.add("entropy", entropy_BK, some.mask)
+            measure_agreement(measured, log_probs_BK, some)
+        tally.merge(measured.over_processes())
         tally.add_total("grad_norm", lm.step())
         return tally
 

@@ -18,6 +18,7 @@ from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
 from agents.engine.language_model import LanguageModel
 from agents.experience.dialogue import make_env, play_script, script_of
+from agents.experience.micro_batch import micro_batches
 from agents.experience.rollout import Rollout, gather_actions
 from agents.experience.seeding import episode_seed, numpy_generator
 from agents.experience.tally import Tally
@@ -165,19 +166,24 @@ class SFT(Algorithm):
         actions = rollout.actions(lm.device)
         num_tokens, num_episodes = int(actions.lengths.sum()), len(rollout)
         lm.set_learning_rate(self.learning_rate())
-        for rows in rollout.pack(np.arange(len(rollout)), self.config.token_budget):
-            some = actions.rows(rows)
+        measured = Tally()
+        for micro in micro_batches(
+            rollout, actions, np.arange(len(rollout)), self.config.token_budget
+        ):
+            some = micro.actions
             weights_BK = token_weights(
                 some.mask,
                 aggregation="token_mean",
                 num_tokens=num_tokens,
                 num_episodes=num_episodes,
             )
-            evaluation = lm.evaluate(rollout.token_batch(rows, lm.device))
+            evaluation = lm.evaluate(rollout.token_batch(micro.rows, lm.device))
             log_probs_BK = gather_actions(evaluation.log_probs, some)
             lm.backward(-weighted_sum(log_probs_BK, weights_BK))
-            tally.add("cross_entropy", -log_probs_BK, some.mask)
-            tally.add("entropy", gather_actions(evaluation.entropy, some), some.mask)
+            measured.add("cross_entropy", -log_probs_BK, some.mask)
+            entropy_BK = gather_actions(evaluation.entropy, some)
+            measured.add("entropy", entropy_BK, some.mask)
+        tally.merge(measured.over_processes())
         tally.add_ratio("learning_rate", self.learning_rate(), 1)
         tally.add_ratio("grad_norm", lm.step(), 1)
         tally.add_total("trained_tokens", num_tokens)

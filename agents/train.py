@@ -34,6 +34,8 @@ from agents.observer import Observer
 from agents.tracking import (
     LOGS,
     RunDirectory,
+    RunError,
+    RunFollower,
     check_run_name,
     check_tokenizer,
     read_config,
@@ -45,6 +47,7 @@ from agents.warm_start import build_lm, starting_lm
 __all__ = ["RUNS", "RunScores", "TrainResult", "load_run", "prepare", "score", "train"]
 
 RUNS = Path("runs")
+Run = RunDirectory | RunFollower
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def train(
 ) -> TrainResult:
     """Carry out a run, or what is left of it.
 
+    Of several processes that a launcher started all call this; the first one alone writes.
+
     Args:
         config: the run.
         lm: what `prepare(config)` returned; None calls it.
@@ -111,14 +116,31 @@ def train(
     observer = observer or Observer()
     path = root / check_run_name(config.run_name)
     lm = lm or prepare(config)  # before anything is written
-    with _threads(config.num_threads), RunDirectory(
-        path,
-        config.as_dict(),
-        is_resuming=is_resuming,
-        is_replacing=is_replacing,
-        growing=_growing(config),
-    ) as run:
+
+    def open_run() -> RunDirectory:
+        return RunDirectory(
+            path,
+            config.as_dict(),
+            is_resuming=is_resuming,
+            is_replacing=is_replacing,
+            growing=_growing(config),
+        )
+
+    with _threads(config.num_threads), _opened(path, open_run) as run:
         return _carry_out(config, run, lm, observer, at)
+
+
+def _opened(path: Path, open_run: Callable[[], RunDirectory]) -> Run:
+    """Return the run that the first process has opened, or does not: then nobody goes on."""
+    run: Run = RunFollower(path)
+    if process_group.rank() == 0:
+        try:
+            run = open_run()
+        except (RunError, DamagedFileError, OSError) as error:
+            process_group.agree(error)
+            raise
+    process_group.agree(None)
+    return run
 
 
 def _growing(config: TrainConfig) -> tuple[str, ...]:
@@ -132,7 +154,7 @@ def _growing(config: TrainConfig) -> tuple[str, ...]:
 
 def _carry_out(
     config: TrainConfig,
-    run: RunDirectory,
+    run: Run,
     lm: CausalLM,
     observer: Observer,
     at: Callable[[str], None],
@@ -165,9 +187,14 @@ def _carry_out(
     )
 
 
-def _find_checkpoint(run: RunDirectory) -> tuple[Checkpoint | None, list[str]]:
+def _find_checkpoint(run: Run) -> tuple[Checkpoint | None, list[str]]:
     """Return what to go on from, and all that the user should know about the run."""
     checkpoint, skipped = newest_checkpoint(run.checkpoints)
+    if not process_group.is_same(str(checkpoint and checkpoint.step)):
+        raise RunError(
+            f"{run.path} is not the same in all processes: several machines must share the "
+            "directory of the run."
+        )
     remarks = [
         *run.remarks,
         *(f"Skipped a checkpoint: {reason}" for reason in skipped),
@@ -201,18 +228,12 @@ def prepare(config: TrainConfig) -> CausalLM:
     Raises:
         ValueError, TypeError: the model or the environment cannot be made like that.
         OSError: a file of the model is not there.
-        NotImplementedError: a launcher started several processes.
     """
-    if process_group.num_processes() > 1:
-        raise NotImplementedError(
-            f"A launcher started {process_group.num_processes()} processes. A run is carried out "
-            "in one so far: start it without torchrun or the deepspeed launcher. (HybridEngineLM "
-            "itself trains in several.)"
-        )
     sft = config.warm_start_config()
     if sft is not None:
         check_script(sft.script, config.env)
     lm = build_lm(config)
+    lm.check_processes()
     make_env(config.env, 1, **config.full_env_kwargs()).close()
     return lm
 
@@ -282,9 +303,7 @@ def load_run(
     return config, lm, checkpoint
 
 
-def _restore(
-    algorithm: Algorithm, run: RunDirectory, checkpoint: Checkpoint | None
-) -> None:
+def _restore(algorithm: Algorithm, run: Run, checkpoint: Checkpoint | None) -> None:
     """Put algorithm, model and logs where they were when the checkpoint was written."""
     if checkpoint is None:
         run.open_logs(None)
@@ -301,7 +320,7 @@ def _restore(
 
 def _learn(
     algorithm: Algorithm,
-    run: RunDirectory,
+    run: Run,
     config: TrainConfig,
     observer: Observer,
     at: Callable[[str], None],
@@ -342,7 +361,7 @@ def _learn(
     observer.end()
 
 
-def _log(run: RunDirectory, report: IterationReport, num_transcripts: int) -> None:
+def _log(run: Run, report: IterationReport, num_transcripts: int) -> None:
     place = {"iteration": report.iteration, "num_timesteps": report.num_timesteps}
     run.log("metrics.jsonl", place | dict(report.metrics))
     run.log("timing.jsonl", place | dict(report.timings))

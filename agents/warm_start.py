@@ -10,17 +10,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from agents.algorithm import IterationReport
-from agents.checkpoint import checksum, newest_checkpoint, save_checkpoint
+from agents.checkpoint import Checkpoint, checksum, newest_checkpoint, save_checkpoint
+from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.engine.loading import load_lm
 from agents.observer import Observer
 from agents.sft import SFT, SFTConfig
-from agents.tracking import hold_lock, machinery
+from agents.tracking import RunError, hold_lock, machinery
 from agents.train_config import TrainConfig
 from chat_envs import anchors
 from chat_envs.cache import cache_directory
@@ -70,10 +72,13 @@ def starting_lm(
     if sft is None:
         return lm
     root = cache_directory() / "warm_start" / _key(config, sft, lm)
-    root.mkdir(parents=True, exist_ok=True)
-    # Of two processes that need the same weights one waits for the other.
-    with hold_lock(root / "lock", is_waiting=True):
-        checkpoint, skipped = newest_checkpoint(root)
+    with ExitStack() as stack:
+        if process_group.rank() == 0:
+            root.mkdir(parents=True, exist_ok=True)
+            # Of two runs that need the same weights one waits for the other.
+            stack.enter_context(hold_lock(root / "lock", is_waiting=True))
+        process_group.barrier()
+        checkpoint, skipped = _newest(root)
         for reason in skipped:
             observer.remark(f"The cached warm start is made again: {reason}")
         if checkpoint is None:
@@ -81,12 +86,23 @@ def starting_lm(
             # The run gets an optimizer of its own: that of the imitation is not kept.
             lm.configure_training(TrainingConfig())
             save_checkpoint(root, sft.num_steps, lm.save, {}, num_kept=1)
-            checkpoint, _ = newest_checkpoint(root)
+            checkpoint, _ = _newest(root)
             assert checkpoint is not None
             lm = build_lm(config)
         lm.configure_training(TrainingConfig())
         lm.load(checkpoint.directory)
     return lm
+
+
+def _newest(root: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """Return what `newest_checkpoint` does, after making sure that all processes see the same."""
+    checkpoint, skipped = newest_checkpoint(root)
+    if not process_group.is_same(str(checkpoint is None)):
+        raise RunError(
+            f"{root} is not the same in all processes: several machines must share the cache (set "
+            "CHAT_ENVS_CACHE to a directory that they share)."
+        )
+    return checkpoint, skipped
 
 
 def _imitate(

@@ -27,6 +27,8 @@ __all__ = ["GROUP", "find_commands", "main", "summary"]
 GROUP = "chat_envs.commands"
 _USAGE = "usage: chat-envs [--help] [--version] COMMAND ..."
 _OWN_NAME = re.compile(r"^`chat-envs [\w-]+`: ")  # the list names the command already
+# The deepspeed launcher puts this in front of everything; $LOCAL_RANK says the same.
+_LAUNCHER_RANK = "--local_rank="
 _EXAMPLE = "example: chat-envs play chat_envs/Echo-easy-v0 --seed 3"
 
 
@@ -62,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0].startswith(_LAUNCHER_RANK):
+        del arguments[0]
     _accept_any_text()
     try:
         return _dispatch(arguments)

@@ -29,6 +29,7 @@ from rich.progress import (
 from rich.text import Text
 
 from agents.checkpoint import DamagedFileError
+from agents.engine.process_group import OtherProcessError
 from agents.observer import Observer
 from agents.tracking import RunError
 
@@ -66,6 +67,8 @@ def command(run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], in
         except (BadInput, RunError, DamagedFileError) as error:
             say(f"error: {error}")
             return 2
+        except OtherProcessError:
+            return 1  # the process that has the error says which
         except BrokenPipeError:
             raise  # whoever read our output has gone: `chat-envs` itself knows what to do
         except (OSError, FloatingPointError, MemoryError) as error:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from agents.commands.terminal import (
     parse_yaml,
     print_json,
 )
+from agents.engine import process_group
 from agents.hyperparameter import build_config
+from agents.observer import Observer
 from agents.report import write_report
 from agents.sft import SFTConfig
 from agents.tracking import check_run_name
@@ -44,7 +47,8 @@ def run(argv: Sequence[str]) -> int:
     with bad_input():
         config = read_config(arguments)
         lm = prepare(config)
-    with TerminalObserver() as observer:
+    is_first = process_group.rank() == 0
+    with TerminalObserver() if is_first else nullcontext(Observer()) as observer:
         result = train(
             config,
             lm=lm,
@@ -52,6 +56,8 @@ def run(argv: Sequence[str]) -> int:
             is_replacing=arguments.force,
             observer=observer,
         )
+    if not is_first:
+        return 0
     write_report(result.directory, result.before, result.after)
     _show(result, is_json=arguments.json)
     return 0

@@ -256,6 +256,9 @@ class CausalLM(abc.ABC):
         self._num_updates = saved.record.num_updates
         self._has_gradient = False
 
+    def check_processes(self) -> None:  # noqa: B027 - most engines take any number
+        """Raise ValueError where the engine cannot train in as many processes as there are."""
+
     def configure_training(self, config: TrainingConfig) -> None:
         """Build optimizer state, before the first `backward`; calling again starts afresh.
 

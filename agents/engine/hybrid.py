@@ -175,6 +175,8 @@ class HybridEngineLM(CausalLM):
                 f"{accelerator!r}; pass device={accelerator!r}, or set DS_ACCELERATOR."
             )
         self._deepspeed_config = dict(deepspeed_config or {})
+        if process_group.num_processes() > 1:
+            self._join()  # playing and evaluating share out their work too
         self._engine: SharedWeightsEngine | None = None
 
     @property
@@ -203,10 +205,7 @@ class HybridEngineLM(CausalLM):
                 for parameter in self.network.parameters()
             ),
         )
-        accelerator = get_accelerator()
-        if process_group.num_processes() > 1 and self.device.type != "cpu":
-            accelerator.set_device(process_group.local_rank())
-        process_group.join(accelerator.communication_backend_name())
+        self._join()
         if self._engine is not None:
             self._engine.destroy()
             self._engine = None
@@ -237,6 +236,13 @@ class HybridEngineLM(CausalLM):
             rank = process_group.rank()
             self._store = ShardedStore(self.network, engine.optimizer, _SHARDS, rank)
         self._store.discard_gradients(optimizer)
+
+    def _join(self) -> None:
+        """Join the other processes, or a group of this one alone."""
+        accelerator = get_accelerator()
+        if process_group.num_processes() > 1 and self.device.type != "cpu":
+            accelerator.set_device(process_group.local_rank())
+        process_group.join(accelerator.communication_backend_name())
 
     def _accumulate(self, loss: torch.Tensor) -> None:
         # DeepSpeed divides by the number of processes; the caller's loss is already normalised.

@@ -37,16 +37,16 @@ def likelihood(
 
 
 def entropy_of(logits_NV: torch.Tensor, log_normaliser_N: torch.Tensor) -> torch.Tensor:
-    """Return (N,) entropies in nats, `H = log Z - sum_v p_v l_v`; -inf logits count nothing.
+    """Return (N,) entropies in nats, `H = -sum_v p_v log p_v`; -inf logits count nothing.
 
     >>> logits = torch.tensor([[0.0, 0.0, -torch.inf]])
     >>> entropy_of(logits, logits.logsumexp(-1)).exp()
     tensor([2.])
     """
-    probs_NV = (logits_NV - log_normaliser_N.unsqueeze(-1)).exp()
+    log_probs_NV = logits_NV - log_normaliser_N.unsqueeze(-1)
     # 0 * -inf is NaN.
-    finite_NV = logits_NV.masked_fill(logits_NV == -torch.inf, 0.0)
-    return log_normaliser_N - (probs_NV * finite_NV).sum(dim=-1)
+    finite_NV = log_probs_NV.masked_fill(log_probs_NV == -torch.inf, 0.0)
+    return -(log_probs_NV.exp() * finite_NV).sum(dim=-1)
 
 
 class _Likelihood(torch.autograd.Function):

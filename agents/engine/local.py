@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.engine.optimizer import clip_gradients
@@ -20,7 +21,22 @@ class LocalLM(CausalLM):
     (64, 1024)
     """
 
+    def check_processes(self) -> None:
+        """Raise where a launcher started several: this engine trains in one.
+
+        Raises:
+            ValueError: says how many there are.
+        """
+        num_processes = process_group.num_processes()
+        if num_processes > 1:
+            raise ValueError(
+                f"A launcher started {num_processes} processes, and the local engine trains in "
+                "one: each would train a model of its own. Use engine='deepspeed' (--engine "
+                "deepspeed), or start without torchrun or the deepspeed launcher."
+            )
+
     def _attach(self, optimizer: torch.optim.AdamW, config: TrainingConfig) -> None:
+        self.check_processes()
         if config.engine_options:
             raise ValueError(
                 f"engine_options {sorted(config.engine_options)} are for engine='deepspeed'; "

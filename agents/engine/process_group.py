@@ -7,10 +7,26 @@ import os
 import torch
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-__all__ = ["agree", "barrier", "join", "local_rank", "num_processes", "rank"]
+__all__ = [
+    "OtherProcessError",
+    "add_up",
+    "agree",
+    "barrier",
+    "gather",
+    "is_same",
+    "join",
+    "local_rank",
+    "num_processes",
+    "place",
+    "rank",
+]
 
 # What torchrun and the deepspeed launcher set beside WORLD_SIZE.
 _LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+class OtherProcessError(RuntimeError):
+    """Another process has an error, so this one cannot go on either."""
 
 
 def num_processes() -> int:
@@ -30,6 +46,13 @@ def rank() -> int:
 def local_rank() -> int:
     """Return which process of this machine this is, and so which device is its own."""
     return _number("LOCAL_RANK", 0) if num_processes() > 1 else 0
+
+
+def place() -> tuple[int, int]:
+    """Return the rank among the processes that have joined, and how many: (0, 1) before `join`."""
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
 def join(backend: str) -> None:
@@ -63,8 +86,38 @@ def join(backend: str) -> None:
 
 def barrier() -> None:
     """Wait until every process is here; nothing where there is one."""
-    if torch.distributed.is_initialized() and num_processes() > 1:
+    if place()[1] > 1:
         torch.distributed.barrier()
+
+
+def gather(message: bytes) -> list[bytes]:
+    """Return the message of every process, in the order of their ranks, in every process."""
+    size = place()[1]
+    if size == 1:
+        return [message]
+    device = _device()
+    lengths = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(size)]
+    torch.distributed.all_gather(lengths, torch.tensor(len(message), device=device))
+    longest = max(int(length) for length in lengths)
+    padded = bytearray(message).ljust(max(longest, 1), b"\0")
+    own = torch.frombuffer(padded, dtype=torch.uint8).to(device)
+    parts = [torch.empty_like(own) for _ in range(size)]
+    torch.distributed.all_gather(parts, own)
+    return [
+        part[: int(length)].cpu().numpy().tobytes()
+        for part, length in zip(parts, lengths, strict=True)
+    ]
+
+
+def add_up(tensor: torch.Tensor) -> None:
+    """Replace `tensor` by its sum over the processes, the same bits in each of them."""
+    if place()[1] > 1:
+        torch.distributed.all_reduce(tensor)
+
+
+def is_same(text: str) -> bool:
+    """Return, in every process alike, whether all have the same text."""
+    return len(set(gather(text.encode("utf-8")))) == 1
 
 
 def agree(error: Exception | None) -> None:
@@ -74,21 +127,25 @@ def agree(error: Exception | None) -> None:
 
     Raises:
         Exception: `error` itself.
-        RuntimeError: another process had an error; its own traceback says which.
+        OtherProcessError: another process had an error; its own message says which.
     """
-    num_failed = 0 if error is None else 1
-    if torch.distributed.is_initialized() and num_processes() > 1:
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        count = torch.tensor(num_failed, device=device)
-        torch.distributed.all_reduce(count)
-        num_failed = int(count)
+    count = torch.tensor(0 if error is None else 1, device=_device())
+    add_up(count)
     if error is not None:
         raise error
-    if num_failed:
-        raise RuntimeError(
-            f"{num_failed} of {num_processes()} processes failed; theirs is the traceback to "
-            "read. Nothing was changed here."
+    if count:
+        raise OtherProcessError(
+            f"{int(count)} of {num_processes()} processes failed; theirs is the message to read. "
+            "Nothing was changed here."
         )
+
+
+def _device() -> torch.device:
+    """Return where tensors must lie that processes exchange."""
+    is_nccl = (
+        torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl"
+    )
+    return torch.device("cuda", local_rank()) if is_nccl else torch.device("cpu")
 
 
 def _number(name: str, default: int) -> int:

@@ -1,12 +1,18 @@
-"""The collector: a language model plays whole episodes, reproducibly."""
+"""The collector: a language model plays whole episodes, reproducibly.
+
+Where several processes train together, each plays whole groups of its own, with noise of its own,
+and gets the others' episodes afterwards.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any, Mapping, Sequence
 
+from agents.engine import process_group
 from agents.engine.language_model import Decoder, LanguageModel, Sampling
 from agents.experience.dialogue import Progress, Reply, make_env, play
+from agents.experience.exchange import gather_episodes
 from agents.experience.rollout import Rollout
 from agents.experience.seeding import episode_seed, torch_generator
 from chat_envs.vector import ChatVectorEnv
@@ -20,7 +26,7 @@ class Collector:
     Args:
         lm: generates on its training weights.
         env: the id of a chat environment, or a `ChatVectorEnv` with autoreset disabled.
-        num_envs: dialogues at a time.
+        num_envs: dialogues at a time, in each process.
         group_size: episodes that share one environment seed.
         temperature: of sampling.
         max_reply_tokens: None takes the environment's reply length.
@@ -115,8 +121,14 @@ class Collector:
         progress: Progress | None = None,
     ) -> Rollout:
         """Return one episode for each of the given seeds; `progress` as for `dialogue.play`."""
+        rank, size = process_group.place()
+        numbers = [n for n, group in enumerate(groups) if group % size == rank]
         generator = torch_generator(
-            self.seed, "sampling", iteration, device=self.lm.device
+            self.seed,
+            "sampling",
+            iteration,
+            *([rank] if rank else []),  # the first draws what it draws alone
+            device=self.lm.device,
         )
         self.generation_seconds = 0.0
 
@@ -136,6 +148,18 @@ class Collector:
                 for row in range(len(places))
             ]
 
+        def report(num_over: int) -> None:
+            if progress is not None:  # the others are about as far
+                progress(num_over * len(seeds) // len(numbers))
+
         decoder: Decoder
         with self.lm.decoder(self.env.num_envs) as decoder:
-            return Rollout(play(self.env, seeds, groups, reply, progress))
+            episodes = play(
+                self.env,
+                [seeds[n] for n in numbers],
+                [groups[n] for n in numbers],
+                reply,
+                report,
+            )
+        everything = gather_episodes(dict(zip(numbers, episodes, strict=True)))
+        return Rollout([everything[n] for n in range(len(seeds))])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import torch
+
+from agents.engine import process_group
 
 __all__ = ["Tally"]
 
@@ -53,6 +56,16 @@ class Tally:
             self._raise(name, maximum)
         for name, total in other._totals.items():
             self.add_total(name, total)
+
+    def over_processes(self) -> Tally:
+        """Return what all processes that train together have added; the same in each of them."""
+        own = [self._sums, self._counts, self._maxima, self._totals]
+        total = Tally()
+        for message in process_group.gather(json.dumps(own).encode("utf-8")):
+            part = Tally()
+            part._sums, part._counts, part._maxima, part._totals = json.loads(message)
+            total.merge(part)
+        return total
 
     def _raise(self, name: str, value: float) -> None:
         # `max` keeps or drops a NaN by the order of its arguments; here it sticks.

@@ -1,5 +1,6 @@
 """The record of a run: its directory, its lock, its logs."""
 
+from agents.tracking.follower import RunFollower
 from agents.tracking.line_log import LineLog, plain_json, read_lines
 from agents.tracking.lock import RunError, hold_lock
 from agents.tracking.machinery import check_tokenizer, machinery
@@ -18,6 +19,7 @@ __all__ = [
     "LineLog",
     "RunDirectory",
     "RunError",
+    "RunFollower",
     "check_run_name",
     "check_tokenizer",
     "differences",

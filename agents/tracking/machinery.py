@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from agents.checkpoint import checksum
+from agents.engine import process_group
 from agents.engine.tiny_model import TINY_SHAPES
 from agents.tracking.lock import RunError
 from chat_envs.tokenizer import BuiltinTokenizer, load_tokenizer
@@ -48,6 +49,7 @@ def machinery() -> dict[str, Any]:
         "source": source_checksum(),
         "builtin_tokenizer": _builtin_fingerprint(),
         "threads": torch.get_num_threads(),
+        "processes": process_group.num_processes(),
         "has_cuda": torch.cuda.is_available(),
     }
 

@@ -278,11 +278,11 @@ def test_a_script_that_nobody_has_is_refused_before_anything_is_written() -> Non
         prepare(small_config(warm_start={"script": "exprt"}))
 
 
-def test_several_processes_do_not_carry_out_one_run_unawares(
+def test_several_processes_do_not_each_train_a_local_model_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(process_group, "num_processes", lambda: 2)
-    with pytest.raises(NotImplementedError, match="started 2 processes"):
+    with pytest.raises(ValueError, match="started 2 processes.*engine='deepspeed'"):
         prepare(small_config())
 
 

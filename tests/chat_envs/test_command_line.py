@@ -51,6 +51,14 @@ def test_a_command_gets_its_arguments_and_gives_its_exit_code(
 
 
 @pytest.mark.usefixtures("commands")
+def test_what_the_deepspeed_launcher_puts_in_front_is_no_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command_line.main(["--local_rank=1", "toy", "x"]) == 0
+    assert capsys.readouterr().out == "['x']\n"
+
+
+@pytest.mark.usefixtures("commands")
 def test_an_unknown_command_is_told_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
