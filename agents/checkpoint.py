@@ -108,6 +108,28 @@ def save_checkpoint(
     root.mkdir(parents=True, exist_ok=True)
     _clear(root)
     at("cleared")
+    _fill(aside, step, write, state, at)
+    if target.exists():  # damaged, or the same numbers once more
+        target.rename(root / f"{_REMOVED}_{step}")
+        at("old one moved")
+    aside.rename(target)
+    at("renamed")
+    sync(root)
+    at("published")
+    _prune(root, step, num_kept)
+    at("pruned")
+    process_group.barrier()
+    return target
+
+
+def _fill(
+    aside: Path,
+    step: int,
+    write: Callable[[Path], object],
+    state: Mapping[str, Any],
+    at: Step,
+) -> None:
+    """Write all files of a checkpoint, the manifest last, and wait until the disk has them."""
     aside.mkdir()
     write(aside)
     at("model written")
@@ -122,17 +144,6 @@ def save_checkpoint(
     write_json(aside / MANIFEST, {"format": FORMAT, "step": step, "files": files})
     at("manifest written")
     sync(aside)
-    if target.exists():  # damaged, or the same numbers once more
-        target.rename(root / f"{_REMOVED}_{step}")
-        at("old one moved")
-    aside.rename(target)
-    at("renamed")
-    sync(root)
-    at("published")
-    _prune(root, step, num_kept)
-    at("pruned")
-    process_group.barrier()
-    return target
 
 
 def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:

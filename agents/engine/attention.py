@@ -62,8 +62,12 @@ def ragged_mask(
             "Ragged decoding takes positions, not a padding mask: call the module "
             "with position_ids and a KeyValueCache, and attention_mask=None."
         )
-    offset = torch.as_tensor(q_offset, device=device).view(-1, 1)
-    query_NQ = (offset + torch.arange(q_length, device=device)).expand(batch_size, -1)
+    if not isinstance(q_offset, torch.Tensor):
+        q_offset = torch.tensor(q_offset)
+    offset_N1 = q_offset.to(device).view(-1, 1)
+    query_NQ = (offset_N1 + torch.arange(q_length, device=device)).expand(
+        batch_size, -1
+    )
     row_N = torch.arange(batch_size, device=device)
     key_K = torch.arange(kv_length, device=device) + kv_offset
     allowed = mask_function(
@@ -133,12 +137,15 @@ def ragged_attention(
             f"{type(module).__name__} did not ask transformers for its mask, so the "
             "rows' positions are lost; this family cannot be decoded raggedly."
         )
-    rows, heads, width, _ = query.shape
-    share = heads // key.shape[1]
-    packed = query.reshape(rows, key.shape[1], share * width, query.shape[-1])
+    # All but the rows are numbers in a trace too, so that what is kept by them is found again.
+    rows = query.shape[0]
+    heads, width, depth = map(int, query.shape[1:])
+    groups = int(key.shape[1])
+    share = heads // groups
+    packed = query.reshape(rows, groups, share * width, depth)
     if width == 1 and query.device.type == "cpu" and query.dtype is torch.float32:
         output = _attend_once(packed, key, value, attention_mask, scaling, softcap)
-        return output.reshape(rows, 1, heads, value.shape[-1]), None
+        return output.reshape(rows, 1, heads, int(value.shape[-1])), None
     mask = attention_mask
     if share > 1 and width > 1:
         mask = attention_mask.repeat(1, 1, share, 1)
@@ -149,7 +156,7 @@ def ragged_attention(
         scores = torch.tanh(packed @ key.transpose(2, 3) * scale / softcap) * softcap
         scores = scores.masked_fill(~mask, -torch.inf).float().softmax(dim=-1)
         output = scores.to(value.dtype) @ value
-    output = output.reshape(rows, heads, width, value.shape[-1])
+    output = output.reshape(rows, heads, width, int(value.shape[-1]))
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -175,7 +182,7 @@ def _attend_once(
         softcap: squashes scores to +-softcap by tanh.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    additive = additive_mask(mask, key.shape[1], query.shape[2])
+    additive = additive_mask(mask, int(key.shape[1]), int(query.shape[2]))
     query, key, value = query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)
     if softcap is None:
         scores = torch.baddbmm(additive, query, key.transpose(1, 2), alpha=scale)

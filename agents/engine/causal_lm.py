@@ -12,6 +12,7 @@ import importlib
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ from agents.engine.packed_attention import packed_attention_of
 from agents.engine.probe import check_family, probe
 from agents.engine.process_group import agree, barrier, rank
 from agents.engine.reference import frozen_copy
+from agents.engine.runner import run_on
 from agents.engine.saved_state import (
     AVERAGE_FILE,
     OPTIMIZER_FILE,
@@ -53,6 +55,7 @@ from agents.engine.state_file import (
     read_tensors,
     write_tensors,
 )
+from agents.engine.traced_step import StepTraces
 from agents.engine.value_head import ValueHead
 from agents.engine.weight_average import WeightAverage
 from agents.engine.weight_store import WeightStore
@@ -99,6 +102,7 @@ class CausalLM(abc.ABC):
         probe(self.network, self.context_length)
         self.network.train()
         self._store = WeightStore(self.network)
+        self._traces = StepTraces()
         self._reference: CausalNetwork | None = None
         self._average: WeightAverage | None = None
         self._num_updates = 0
@@ -110,11 +114,14 @@ class CausalLM(abc.ABC):
     def decoder(self, num_slots: int) -> Iterator[CachedDecoder]:
         """Return a context manager: eval mode, and caches for `num_slots` dialogues."""
         with self._store.gathered():
+            # Hooks that gather weights are no part of a step and cannot be traced.
+            traces = None if self._store.is_gathered else self._traces
             decoder = CachedDecoder(
                 self.network,
                 num_slots,
                 context_length=self.context_length,
                 version=self._weights_version,
+                runner=partial(run_on, traces=traces),
             )
             was_training = self.network.training
             self._set_mode(is_training=False)

@@ -17,14 +17,13 @@ from typing import Any
 
 import torch
 
-from agents.engine.step_loop import StepLoop, StepRunner
+from agents.engine.step_loop import StepLoop
 
 __all__ = [
     "GraphRunner",
     "StepCapture",
     "bucket_of_columns",
     "bucket_of_rows",
-    "run_on",
 ]
 
 _COLUMNS = 128  # columns of a bucket are a multiple of this
@@ -148,9 +147,3 @@ class StepCapture:
             step()
         replay: Step = graph.replay
         return replay
-
-
-def run_on(loop: StepLoop) -> StepRunner:
-    """Return what runs the steps best where the weights are."""
-    is_cuda = loop.network.forbidden_V.device.type == "cuda"
-    return GraphRunner(loop) if is_cuda else loop

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from agents.engine.attention import ragged_attention_of
-from agents.engine.cuda_graph import run_on
 from agents.engine.kv_cache import KeyValueCache
 from agents.engine.lane import Fact, Lanes
 from agents.engine.language_model import Generation, Sampling
@@ -56,7 +55,7 @@ class CachedDecoder:
         version: returns something that changes whenever the weights do; caches filled
             under another version are dropped.
         max_rows: dialogues decoded at once; more slots wait their turn.
-        runner: makes what runs the steps: CUDA graphs where there is such a device.
+        runner: makes what runs the steps (`agents.engine.runner`); None takes them as they are.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class CachedDecoder:
         context_length: int,
         version: Callable[[], Hashable],
         max_rows: int = _MAX_ROWS,
-        runner: Callable[[StepLoop], StepRunner] = run_on,
+        runner: Callable[[StepLoop], StepRunner] | None = None,
     ) -> None:
         if num_slots < 1 or max_rows < 1:
             raise ValueError(
@@ -162,7 +161,7 @@ class CachedDecoder:
         self._loop = StepLoop(
             self._network, self._cache, self._lanes, self._context_length
         )
-        self._runner = self._runner_of(self._loop)
+        self._runner = self._runner_of(self._loop) if self._runner_of else self._loop
 
     def _noise(
         self, num_rows: int, sampling: Sampling, generator: torch.Generator | None
@@ -222,15 +221,11 @@ class CachedDecoder:
     def _run(self, requests: Sequence[Request]) -> None:
         """Seat, prefill and step until every reply is complete."""
         self._plan(requests)
-        # Leaders first; then like lengths together: a prefill is as wide as its longest row.
+        # Who is waited for first; then like lengths: a prefill is as wide as its longest row.
         queue = deque(
             sorted(
                 requests,
-                key=lambda r: (
-                    r.leader is not None,
-                    r.num_new,
-                    self._slots.row(r.slot),
-                ),
+                key=lambda r: (r.wave, r.num_new, self._slots.row(r.slot)),
             )
         )
         running: list[Request] = []
@@ -276,9 +271,10 @@ class CachedDecoder:
             request.num_cached = min(request.num_cached, held)
         late = [r for r in fresh if r.leader is not None and not r.leader.is_prefilled]
         early = sorted(set(fresh).difference(late), key=lambda r: (r.num_new, r.index))
-        late.sort(key=lambda r: (r.is_twin, r.num_new, r.index))
-        num_partial = sum(not r.is_twin for r in late)
-        order = [*early, *late]
+        late.sort(key=lambda r: (r.wave, r.num_new, r.index))
+        partial = [r for r in late if not r.is_twin]
+        computed, twins = [*early, *partial], late[len(partial) :]
+        order = [*computed, *twins]
         rows = range(first, first + len(order))
         moves = self._slots.seat([request.slot for request in order], rows)
         self._cache.arrange(*moves)
@@ -291,17 +287,16 @@ class CachedDecoder:
         self.num_prefilled += sum(len(r.context) - r.num_cached for r in order)
         self._take_over(early)
         logits_NV = self._compute(early, first)
-        if late:
-            self._take_over(late)
-            partial_NV = self._compute(late[:num_partial], first + len(early))
-            place_of = {request.index: place for place, request in enumerate(early)}
-            twins = [place_of[r.leader.index] for r in late if r.leader and r.is_twin]
-            logits_NV = torch.cat([logits_NV, partial_NV, logits_NV[twins]])
-            for request in late[num_partial:]:
-                self._know(request)
-            self.num_copied += len(
-                twins
-            )  # their last ids, which were not computed either
+        self._take_over(partial)
+        partial_NV = self._compute(partial, first + len(early))
+        self._take_over(twins)
+        place_of = {request.index: place for place, request in enumerate(computed)}
+        leaders = [place_of[r.leader.index] for r in twins if r.leader is not None]
+        logits_NV = torch.cat([logits_NV, partial_NV])
+        logits_NV = torch.cat([logits_NV, logits_NV[leaders]])
+        for request in twins:
+            self._know(request)
+        self.num_copied += len(twins)  # their last ids, which were not computed either
         self._loop.draw(slice(first, first + len(order)), logits_NV)
         return order
 

@@ -9,6 +9,7 @@ Shape legend: N rows of one forward, Q new tokens, G key heads, K columns, D hea
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +62,8 @@ class KeyValueCache:
             width: Q; rows with fewer new tokens are padded on the right, and what padding
                 writes lies past the row's end, where no query looks before it is overwritten.
         """
-        self._prepare(rows, max(starts) + width)
+        self.make_room(max(starts) + width)
+        self._aim(rows, max(starts) + width)
         self._longest = max(starts)
         self._starts_N = torch.tensor(starts, dtype=torch.long)
         self._common_start = starts[0] if min(starts) == max(starts) else None
@@ -73,9 +75,9 @@ class KeyValueCache:
         Args:
             rows: the block of rows that runs.
             positions_N: the token's position in each, on the device, below `reach`.
-            reach: columns that the forward attends to.
+            reach: columns that the forward attends to; `make_room` has made them.
         """
-        self._prepare(rows, reach)
+        self._aim(rows, reach)
         self._longest = reach - 1
         self._starts_N = positions_N
         self._common_start = None
@@ -89,10 +91,7 @@ class KeyValueCache:
         stored_key, stored_value = self._layers[layer_idx]
         self._write(stored_key, key)
         self._write(stored_value, value)
-        return (
-            stored_key[self._rows, :, : self._reach],
-            stored_value[self._rows, :, : self._reach],
-        )
+        return self._window(stored_key), self._window(stored_value)
 
     def arrange(
         self, rows: Sequence[int], sources: Sequence[int], columns: int | None = None
@@ -104,7 +103,7 @@ class KeyValueCache:
             sources: for each, the row to read.
             columns: how many of them; None takes all that hold anything.
         """
-        tensors = [tensor for pair in self._layers.values() for tensor in pair]
+        tensors = self.tensors()
         if not rows or not tensors:
             return
         columns = self.high_water if columns is None else columns
@@ -140,9 +139,27 @@ class KeyValueCache:
             grown[1][:, :, :old] = value
             self._layers[layer] = grown
 
-    def _prepare(self, rows: slice, reach: int) -> None:
-        self.reserve(reach)
-        self.high_water = max(self.high_water, reach)
+    def make_room(self, columns: int) -> None:
+        """Announce that forwards will write below column `columns`."""
+        self.reserve(columns)
+        self.high_water = max(self.high_water, columns)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return the storage: keys, then values, layer by layer."""
+        return [tensor for pair in self._layers.values() for tensor in pair]
+
+    def over(self, tensors: Sequence[torch.Tensor]) -> KeyValueCache:
+        """Return the same cache with other storage, in the order of `tensors()`."""
+        other = copy.copy(self)
+        pairs = zip(tensors[::2], tensors[1::2], strict=True)
+        other._layers = dict(zip(self._layers, pairs, strict=True))
+        return other
+
+    def _window(self, stored: torch.Tensor) -> torch.Tensor:
+        """Return a view of what the forward attends to."""
+        return stored[self._rows].narrow(2, 0, self._reach)
+
+    def _aim(self, rows: slice, reach: int) -> None:
         self._rows = rows
         self._reach = reach
         self._lines = {}
@@ -154,14 +171,14 @@ class KeyValueCache:
             columns = slice(self._common_start, self._common_start + width)
             stored[self._rows, :, columns] = new
             return
-        heads = new.shape[1]
+        heads = int(new.shape[1])  # a traced size would be a key of its own each time
         if heads not in self._lines:
-            self._lines[heads] = self._line_index(new)
+            self._lines[heads] = self._line_index(new, stored.shape[2])
         # A column of a head is one line of memory: one index, and the fastest kernel there is.
         lines = stored.view(-1, new.shape[3])
         lines.index_copy_(0, self._lines[heads], new.reshape(-1, new.shape[3]))
 
-    def _line_index(self, new: torch.Tensor) -> torch.Tensor:
+    def _line_index(self, new: torch.Tensor, capacity: int) -> torch.Tensor:
         """Return the (N * G * Q,) places of `new` among all columns of all heads of all rows."""
         _, heads, width, _ = new.shape
         device = new.device
@@ -169,7 +186,7 @@ class KeyValueCache:
         row_N = torch.arange(self._rows.start, self._rows.stop, device=device)
         head_NG = row_N[:, None] * heads + torch.arange(heads, device=device)
         column_NQ = self._starts_N[:, None] + torch.arange(width, device=device)
-        return (head_NG[:, :, None] * self.capacity + column_NQ[:, None]).flatten()
+        return (head_NG[:, :, None] * capacity + column_NQ[:, None]).flatten()
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
         shape = (self.num_rows, like.shape[1], self.capacity, like.shape[3])

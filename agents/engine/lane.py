@@ -9,6 +9,7 @@ Shape legend: F facts of a lane, N lanes, B replies of a call, R tokens of a rep
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from agents.engine.language_model import Generation, Sampling
 __all__ = ["Fact", "Lanes"]
 
 _BUCKET = 64  # tokens of a reply are allocated in multiples of this
+
+_TENSORS = ("facts_FN", "lane_N", "is_stop_V", "ids_BR", "log_probs_BR", "noise_BR")
 
 
 class Fact(enum.IntEnum):
@@ -49,6 +52,7 @@ class Lanes:
         is_stop_V: bool, ids that end a reply.
         lane_N: int64, 0, 1, ...
         num_growths: how often the storage has moved; what remembers addresses must start over.
+        num_calls: how often `begin` was called.
 
     Args:
         num_lanes: most rows that run at once.
@@ -61,6 +65,7 @@ class Lanes:
         self, num_lanes: int, num_replies: int, num_ids: int, device: torch.device
     ) -> None:
         self.num_growths = 0
+        self.num_calls = 0
         self.facts_FN = torch.zeros(
             (len(Fact), num_lanes), dtype=torch.long, device=device
         )
@@ -78,6 +83,7 @@ class Lanes:
             noise_BR: float64, uniform in [0, 1); None when nothing is drawn.
         """
         self.sampling = sampling
+        self.num_calls += 1
         if sampling.max_new_tokens >= self.ids_BR.shape[1]:
             self.num_growths += 1
             columns = sampling.max_new_tokens + 1
@@ -147,6 +153,16 @@ class Lanes:
         log_probs_BR = self.log_probs_BR[places].cpu().numpy().copy()
         ids_BR[is_past_BR], log_probs_BR[is_past_BR] = 0, 0
         return Generation(ids_BR, lengths_B, log_probs_BR, finished_B)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return all that a step reads or writes, the facts first."""
+        return [getattr(self, name) for name in _TENSORS]
+
+    def over(self, tensors: Sequence[torch.Tensor]) -> Lanes:
+        """Return the same lanes with other storage, in the order of `tensors()`."""
+        other = copy.copy(self)
+        vars(other).update(zip(_TENSORS, tensors, strict=True))
+        return other
 
     def _allocate(self, columns: int) -> None:
         device = self.facts_FN.device

@@ -34,24 +34,44 @@ def shared_prefixes(
 ) -> dict[int, SharedPrefix]:
     """Return, for each context that should take over a prefix, whose and how long.
 
-    A leader never takes over anything itself, so one pass computes all leaders and a second the
-    rest. Sorted by their ids, contexts that begin alike are neighbours; one becomes a leader
-    where the next begins more like it than it begins like the leader before.
+    Equal contexts are twins of the one whose cache holds the most, which costs no forward at all.
+    Of different ones some take over what they have in common with a leader, and leaders of these
+    never take over anything themselves: one pass computes all leaders and a second the rest.
+    Sorted by their ids, contexts that begin alike are neighbours; one becomes a leader where the
+    next begins more like it than it begins like the leader before.
 
     Args:
         contexts: 1-D arrays of int64 ids.
         num_cached: for each, how many of its ids need not be computed anyway.
-        least_saving: ids that all together must save, else nothing is shared: a second pass
-            costs one more forward.
+        least_saving: ids that those who are no twins must save together, else they take over
+            nothing: a second pass costs one more forward.
 
     >>> prompt = np.arange(5)
     >>> shared_prefixes([prompt, np.array([7]), prompt], [0, 0, 0], 1)
     {2: SharedPrefix(leader=0, length=5)}
     """
     # Big-endian bytes sort as the ids do.
-    order = sorted(
-        range(len(contexts)), key=lambda i: contexts[i].astype(">i8").tobytes()
-    )
+    keys = [context.astype(">i8").tobytes() for context in contexts]
+    equal: dict[bytes, list[int]] = {}
+    for place, key in enumerate(keys):
+        equal.setdefault(key, []).append(place)
+    twins: dict[int, SharedPrefix] = {}
+    different: list[int] = []
+    for key in sorted(equal):
+        leader = max(equal[key], key=lambda place: num_cached[place])
+        prefix = SharedPrefix(leader, len(contexts[leader]))
+        twins |= {place: prefix for place in equal[key] if place != leader}
+        different.append(leader)
+    return _beginnings(contexts, num_cached, different, least_saving) | twins
+
+
+def _beginnings(
+    contexts: Sequence[np.ndarray],
+    num_cached: Sequence[int],
+    order: Sequence[int],
+    least_saving: int,
+) -> dict[int, SharedPrefix]:
+    """Return who of different contexts takes over a beginning; `order` sorts them by their ids."""
     pairs = zip(order, order[1:])
     # What each shares with the one before it; the first and one past the last, nothing.
     common = [common_prefix_length(contexts[i], contexts[j]) for i, j in pairs]

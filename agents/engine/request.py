@@ -45,6 +45,11 @@ class Request:
         return length - max(self.num_cached, min(self.num_shared, length - 1))
 
     @property
+    def wave(self) -> int:
+        """Whom it waits for: nobody (0), a leader (1), or one who may wait for a leader (2)."""
+        return 0 if self.leader is None else 1 + self.is_twin
+
+    @property
     def is_twin(self) -> bool:
         """Whether its context is its leader's, so that even the logits are known."""
         length = len(self.context)

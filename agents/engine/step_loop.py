@@ -54,14 +54,14 @@ class StepLoop:
         self.network = network
         self.cache = cache
         self.lanes = lanes
-        self._context_length = context_length
+        self.context_length = context_length
 
     def prefill(
         self, rows: slice, news: Sequence[np.ndarray], starts: Sequence[int]
     ) -> torch.Tensor:
         """Feed ragged new ids to rows of the cache; return (N, V) logits after each row's last."""
         return advance(
-            self.network, self.cache, self._context_length, rows, news, starts
+            self.network, self.cache, self.context_length, rows, news, starts
         )
 
     def draw(self, lanes: slice, logits_NV: torch.Tensor) -> None:
@@ -91,16 +91,18 @@ class StepLoop:
 
         Args:
             num_lanes: how many run.
-            reach: columns of the cache to attend to; every position lies below it.
+            reach: columns of the cache to attend to; every position lies below it, and the cache
+                has room for them.
         """
         lanes = slice(0, num_lanes)
-        token_N, position_N = self.lanes.facts_FN[:2, lanes]  # TOKEN, POSITION
+        token_N = self.lanes.facts_FN[Fact.TOKEN, lanes]
+        position_N = self.lanes.facts_FN[Fact.POSITION, lanes]
         self.cache.begin_step(lanes, position_N, reach)
         logits_NV: torch.Tensor = self.network(
             token_N[:, None],
             self.lanes.lane_N[lanes],
             # An idle lane may stand past the last position that the model knows.
-            position_N.clamp(max=self._context_length - 1)[:, None],
+            position_N.clamp(max=self.context_length - 1)[:, None],
             self.cache,
         )[0]
         self.draw(lanes, logits_NV)
@@ -113,5 +115,6 @@ class StepLoop:
             reach: columns that the first step attends to; each step needs one more.
             num_steps: how many.
         """
+        self.cache.make_room(reach + num_steps - 1)
         for step in range(num_steps):
             self.step(num_lanes, reach + step)

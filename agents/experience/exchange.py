@@ -60,7 +60,7 @@ def gather_episodes(episodes: Mapping[int, Episode]) -> dict[int, Episode]:
 
 
 def to_bytes(episodes: Mapping[int, Episode]) -> bytes:
-    """Return what `from_bytes` reads back, every bit of it."""
+    """Return what `from_bytes` reads back, every bit of it; of a NaN, that it is one."""
     records = [_record(number, episode) for number, episode in episodes.items()]
     header = np.frombuffer(json.dumps(records).encode("utf-8"), dtype=np.uint8)
     arrays: dict[str, Any] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
+from agents.engine import process_group
 from agents.experience.tally import Tally
 
 VALUES = torch.tensor([1.0, 2.0, 6.0, 100.0])
@@ -49,3 +51,44 @@ def test_no_gradient_is_kept() -> None:
     tally = Tally()
     tally.add("x", leaf * 2, torch.tensor([True, True]))
     assert tally.result() == {"x": pytest.approx(2.0)}
+
+
+def full_tally() -> Tally:
+    tally = Tally()
+    tally.add("x", VALUES, MASK)
+    tally.add_max("m", VALUES, MASK)
+    tally.add_total("n", 0.1)
+    return tally
+
+
+def test_over_one_process_a_tally_is_what_it_was() -> None:
+    tally = full_tally()
+    assert tally.over_processes().result() == tally.result()
+    assert Tally().over_processes().result() == {}
+
+
+def test_over_processes_sums_and_counts_add_and_maxima_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other has a mean of its own, NaN and no maximum as large."""
+    other = [{"x": 2.0, "y": math.nan}, {"x": 5, "y": 1}, {"m": 4.0}, {"n": 0.2}]
+    monkeypatch.setattr(
+        process_group, "gather", lambda own: [own, json.dumps(other).encode()]
+    )
+    figures = full_tally().over_processes().result()
+    assert math.isnan(figures.pop("y"))
+    assert figures == {"m": 6.0, "n": 0.1 + 0.2, "x": 11 / 8}
+
+
+def test_a_nan_of_any_process_stays_in_the_maximum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in (0, 1):
+
+        def gather(own: bytes, place: int = place) -> list[bytes]:
+            messages = [own]
+            messages.insert(place, json.dumps([{}, {}, {"m": math.nan}, {}]).encode())
+            return messages
+
+        monkeypatch.setattr(process_group, "gather", gather)
+        assert math.isnan(full_tally().over_processes().result()["m"])
