@@ -12,7 +12,7 @@ import argparse
 import importlib
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -95,7 +95,10 @@ def _held(device: torch.device) -> int:
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+    # Not ru_maxrss: a child's begins at what its parent held when it was forked.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (kibibytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, flags=re.MULTILINE)
+    return int(kibibytes) * 1024
 
 
 def main() -> None:

@@ -56,6 +56,7 @@ def build_adamw(network: CausalNetwork, config: TrainingConfig) -> torch.optim.A
         betas=config.betas,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
+        fused=True,  # one pass over the weights instead of a dozen
     )
 
 

@@ -137,7 +137,8 @@ class TracedRunner:
         if self._step is None:
             self._loop.step(num_lanes, reach)
             return
-        self._step(lanes.lane_N[:num_lanes], self._column_K[:reach], *self._rest)
+        with torch.inference_mode():  # a third of a small operation is autograd's bookkeeping
+            self._step(lanes.lane_N[:num_lanes], self._column_K[:reach], *self._rest)
 
 
 def _arguments(loop: StepLoop, num_lanes: int, reach: int) -> tuple[Any, ...]:
