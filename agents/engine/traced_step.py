@@ -6,7 +6,8 @@ so nothing is copied and nothing goes stale. `torch.compile` would need a compil
 
 A family whose forward looks at a tensor's value (routing, rotary scales that depend on the length)
 would be recorded with that one outcome. The tracer warns of each such look; those outside this
-package are taken as a refusal, and that network is run as it is.
+package and torch's own layers, which look at sizes, are taken as a refusal, and that network is
+run as it is.
 
 Shape legend: N lanes, K columns.
 """
@@ -28,7 +29,7 @@ from agents.engine.step_loop import StepLoop
 __all__ = ["StepTraces", "TracedRunner"]
 
 _LOGGER = logging.getLogger(__name__)
-_HERE = Path(__file__).parent
+_TRUSTED = {Path(__file__).parent, Path(nn.__file__).parent}
 _TracerWarning = torch.jit.TracerWarning  # type: ignore[attr-defined]
 _LEAST_LANES = (
     2  # of an example: of a single lane it would be recorded that there is one
@@ -86,7 +87,7 @@ class StepTraces:
             f"{warning.filename}:{warning.lineno}"
             for warning in caught
             if issubclass(warning.category, _TracerWarning)
-            and _HERE not in Path(warning.filename).parents
+            and _TRUSTED.isdisjoint(Path(warning.filename).parents)
         ]
         if looks:
             self._steps.pop(key, None)

@@ -21,6 +21,7 @@ from tests.agents.engine.toy import (
     noise,
     random_contexts,
     toy_lm,
+    toy_model,
 )
 
 LENGTHS = [9, 30, 1, 17, 4]
@@ -83,6 +84,15 @@ def test_every_family_is_traced_and_nothing_changes(
     with lm.decoder(len(LENGTHS)) as decoder:
         assert isinstance(decoder._runner, TracedRunner)
         assert_same(two_turns(decoder, sampling), plain)
+    assert lm._traces.refusal is None and lm._traces._steps
+
+
+def test_an_embedding_with_a_padding_id_is_traced_too() -> None:
+    """Its layer compares that id with the number of rows, which is a size."""
+    lm = LocalLM(toy_model("llama-grouped", pad_token_id=5), name="toy")
+    assert lm.module.get_input_embeddings().padding_idx == 5
+    with lm.decoder(2) as decoder:
+        decoder.generate(random_contexts([3, 2]), [0, 1], DRAWN, noise())
     assert lm._traces.refusal is None and lm._traces._steps
 
 
