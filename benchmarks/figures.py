@@ -30,7 +30,8 @@ def newest(name: str, root: Path = RESULTS) -> Mapping[str, Any]:
     paths = sorted(root.glob(f"????-??-??_{name}.json"))
     if not paths:
         raise FileNotFoundError(
-            f"{root} has no result {name!r}: run `python -m benchmarks.{name} --write`."
+            f"{root} has no result {name!r}: run "
+            f"`python -m benchmarks.{name.removesuffix('_cpu')} --write`."
         )
     result: Mapping[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
     return result
@@ -40,6 +41,7 @@ def render(root: Path = RESULTS) -> str:
     """Return the section of README.md, in Markdown."""
     parts = [_demo(newest("demo_cost", root)), _seeds(newest("demo_seeds", root))]
     parts.append(_stepping(newest("stepping", root)))
+    parts.append(_throughput(newest("throughput_cpu", root)))
     return "\n\n".join(["## Measured", *parts])
 
 
@@ -127,6 +129,33 @@ def _stepping(result: Mapping[str, Any]) -> str:
             "tokens, masks, spaces and seeded users cost."
         )
     return words
+
+
+def _throughput(result: Mapping[str, Any]) -> str:
+    columns = {
+        ("fixed", "generate"): "replies of one length",
+        ("varied", "generate"): "of varied lengths",
+        ("turns", "generate"): "four turns",
+        ("beside trl-grpo", "trl-grpo"): "a whole step beside TRL's GRPO",
+        ("beside trl-rloo", "trl-rloo"): "beside its RLOO",
+    }
+    ratios: dict[str, dict[tuple[str, str], float]] = {}
+    for row in result["rows"]:
+        place = (row["scenario"], row["side"])
+        ratios.setdefault(row["shape"], {})[place] = row["ratio"]["median"]
+    lines = [
+        "**The engine beside others**, the same weights, prompts, lengths and threads: how many "
+        "times faster it generates than transformers' `generate`, and generates, scores and "
+        "updates than TRL "
+        f"({_source(result)}).",
+        "",
+        f"| shape | {' | '.join(columns.values())} |",
+        f"| --- |{' ---: |' * len(columns)}",
+    ]
+    for shape, of in ratios.items():
+        figures = [f"{of[place]:.2f}" if place in of else "" for place in columns]
+        lines.append(f"| {shape} | {' | '.join(figures)} |")
+    return "\n".join(lines)
 
 
 def main() -> int:

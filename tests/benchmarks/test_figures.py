@@ -42,6 +42,13 @@ def results(tmp_path: Path) -> Path:
     write(tmp_path, "demo_cost", cost, "2026-01-02")
     write(tmp_path, "demo_seeds", {"arms": arms}, "2026-01-02")
     write(tmp_path, "stepping", {"num_envs": 9, "rows": rows}, "2026-01-02")
+    sides = [("fixed", "ours", 1.0), ("fixed", "generate", 1.625)]
+    sides.append(("beside trl-rloo", "trl-rloo", 2.375))
+    compared = [
+        {"shape": "1m", "scenario": scenario, "side": side, "ratio": {"median": ratio}}
+        for scenario, side, ratio in sides
+    ]
+    write(tmp_path, "throughput_cpu", {"rows": compared}, "2026-01-02")
     return tmp_path
 
 
@@ -56,7 +63,8 @@ def test_each_figure_is_the_one_of_the_results(results: Path) -> None:
     assert "9 dialogues" in text
     assert "20 microseconds for `GuessNumber-v0`, 44 for the slowest" in text
     assert "GEM (text), strings in and strings out: 2.2; the difference of 18" in text
-    assert text.count("`python -m x --write`, 2026-01-02, 3 cores, no GPU") == 3
+    assert text.count("`python -m x --write`, 2026-01-02, 3 cores, no GPU") == 4
+    assert "| 1m | 1.62 |  |  |  | 2.38 |" in text
 
 
 def test_the_newest_result_counts(results: Path) -> None:
