@@ -1,4 +1,4 @@
-"""What the DeepSpeed engine can be asked for, asked for in two processes: they still train as one."""
+"""The options of the DeepSpeed engine in two processes: they still train as one."""
 
 from __future__ import annotations
 

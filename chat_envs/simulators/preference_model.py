@@ -1,0 +1,217 @@
+"""Which of two replies is better: a Bradley-Terry model over hashed n-grams.
+
+The model gives a reply y to a prompt x the logit r(x, y) = sum of the weights of its features, and
+P(y is better than z) = sigmoid(r(x, y) - r(x, z)) (Bradley and Terry 1952; Christiano et al. 2017,
+arXiv:1706.03741, eq. 1). Features are present or absent: words and pairs of neighbours of the
+reply, pairs of a word of the prompt and a word of the reply, the reply's length, how much of it is
+repeated and how much is copied from the prompt. Each is hashed into one of 2^14 weights
+(Weinberger et al. 2009, arXiv:0902.2206).
+
+Weights are stored as whole numbers, so a logit is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import itertools
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Pair",
+    "PreferenceModel",
+    "accuracy",
+    "features",
+    "load_model",
+    "train",
+]
+
+_BITS = 14
+_MASK = 0xFFFFFFFF
+_MAX_WORDS = 64
+_MAX_PROMPT_WORDS = 24
+_WORD = re.compile(r"\w+")
+_WORD_KIND, _NEIGHBOURS, _CROSSED, _SHAPE = range(1, 5)
+_STEP = 1.0 / 16  # a weight is a whole number of steps, from -127 to 127
+_MAX_STEPS = 127
+_MAX_LOGIT = 30.0
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to one prompt, of which `chosen` is better."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+class PreferenceModel:
+    """A Bradley-Terry model.
+
+    Args:
+        steps: (2^14,) whole numbers, the weights in units of 1/16.
+        threshold: the logit of a reply that is as good as not; see `as_probability`.
+    """
+
+    def __init__(self, steps: npt.ArrayLike, threshold: float) -> None:
+        self.steps = np.asarray(steps, dtype=np.int64)
+        if self.steps.shape != (1 << _BITS,):
+            raise ValueError(
+                f"Expected {1 << _BITS} weights, got the shape {self.steps.shape}."
+            )
+        if not math.isfinite(threshold):
+            raise ValueError(f"The threshold must be finite, got {threshold}.")
+        self.threshold = threshold
+        self._list: list[int] = self.steps.tolist()
+
+    def logit(self, prompt: str, reply: str) -> float:
+        """Return r(prompt, reply); only differences between replies to a prompt mean anything."""
+        weights = self._list
+        return sum([weights[i] for i in features(prompt, reply)]) * _STEP
+
+    def as_probability(self, logit: float) -> float:
+        """Return how likely a reply with `logit` is better than one at the threshold, in (0, 1)."""
+        margin = logit - self.threshold
+        return 1.0 / (1.0 + math.exp(-min(max(margin, -_MAX_LOGIT), _MAX_LOGIT)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the model as JSON-able values: weights in base 64, one byte each."""
+        weights = base64.b64encode(self.steps.astype(np.int8).tobytes())
+        return {"threshold": self.threshold, "weights": weights.decode("ascii")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PreferenceModel:
+        """Return the model that `as_json` wrote."""
+        weights = np.frombuffer(base64.b64decode(data["weights"]), dtype=np.int8)
+        return cls(weights, float(data["threshold"]))
+
+
+def features(prompt: str, reply: str) -> set[int]:
+    """Return the indices of the features that are present, each below 2^14.
+
+    >>> same = features("Hi", "It is RED!")
+    >>> same == features("hi", "it is red"), same == features("hi", "red is it")
+    (True, False)
+    """
+    said = [m.group() for m in itertools.islice(_WORD.finditer(reply), _MAX_WORDS)]
+    codes = [_code(word) for word in said]
+    asked = _prompt_codes(prompt)
+    distinct = set(codes)
+    num_words, num_distinct = len(codes), len(distinct)
+    num_copied = len(distinct.intersection(asked))
+    found = {
+        _index(_SHAPE, 1, min(num_words, 16)),
+        _index(_SHAPE, 2, min(num_words - num_distinct, 8)),
+        _index(_SHAPE, 3, 4 * num_copied // max(num_distinct, 1)),
+    }
+    found.update([_index(_WORD_KIND, code, 0) for code in distinct])
+    found.update(map(_index, itertools.repeat(_NEIGHBOURS), [0, *codes], [*codes, 0]))
+    found.update([_index(_CROSSED, a, b) for a in asked for b in distinct])
+    return found
+
+
+def train(
+    pairs: Sequence[Pair],
+    *,
+    seed: int,
+    num_epochs: int = 6,
+    learning_rate: float = 0.5,
+) -> PreferenceModel:
+    """Return the model that makes the better replies of `pairs` likely.
+
+    Stochastic gradient descent on -log P(chosen is better), one pair at a time; the step falls
+    linearly to 0. The threshold is the logit that nine of ten better replies reach.
+
+    Args:
+        pairs: what to learn from.
+        seed: of the order in which pairs are seen.
+        num_epochs: how often each pair is seen.
+        learning_rate: of the first step.
+
+    Raises:
+        ValueError: if there is no pair.
+    """
+    if not pairs:
+        raise ValueError("A preference model needs at least one pair.")
+    rng = np.random.default_rng(seed)
+    rows = [_difference(pair) for pair in pairs]
+    weights = np.zeros(1 << _BITS)
+    num_steps = num_epochs * len(rows)
+    order = np.concatenate([rng.permutation(len(rows)) for _ in range(num_epochs)])
+    for step, row in enumerate(order.tolist()):
+        better, worse = rows[row]
+        margin = weights[better].sum() - weights[worse].sum()
+        rate = learning_rate * (1.0 - step / num_steps)
+        gradient = rate / (1.0 + math.exp(min(margin, _MAX_LOGIT)))
+        weights[better] += gradient
+        weights[worse] -= gradient
+    steps = np.clip(np.rint(weights / _STEP), -_MAX_STEPS, _MAX_STEPS)
+    model = PreferenceModel(steps.astype(np.int64), 0.0)
+    better = [model.logit(p.prompt, p.chosen) for p in pairs]
+    threshold = float(np.percentile(better, 10.0, method="lower"))
+    return PreferenceModel(model.steps, threshold)
+
+
+def accuracy(model: PreferenceModel, pairs: Sequence[Pair]) -> float:
+    """Return the share of `pairs` of which the model prefers the better reply."""
+    num_right = sum(
+        model.logit(p.prompt, p.chosen) > model.logit(p.prompt, p.rejected)
+        for p in pairs
+    )
+    return num_right / len(pairs)
+
+
+@functools.cache
+def load_model() -> PreferenceModel:
+    """Return the model that ships with the suite; `chat-envs preference` trains it."""
+    path = resources.files("chat_envs").joinpath("data", "preference_model.json")
+    return PreferenceModel.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _difference(pair: Pair) -> tuple[Integers, Integers]:
+    """Return the features that only the better and only the worse reply has."""
+    better = features(pair.prompt, pair.chosen)
+    worse = features(pair.prompt, pair.rejected)
+    one, other = sorted(better - worse), sorted(worse - better)
+    return np.array(one, dtype=np.int64), np.array(other, dtype=np.int64)
+
+
+@functools.lru_cache(
+    32768
+)  # words come again, and a hit takes a fifth of the arithmetic
+def _index(kind: int, a: int, b: int) -> int:
+    mixed = a * 0x9E3779B1 + b * 0x85EBCA77 + kind * 0xC2B2AE3D
+    mixed = (mixed ^ (mixed >> 15)) * 0x2C1B3C6D
+    return (mixed & _MASK) >> (32 - _BITS)
+
+
+@functools.lru_cache(65536)
+def _code(word: str) -> int:
+    """Return a number for a word in any case, the same in every process."""
+    return zlib.crc32(word.lower().encode("utf-8", "replace"))
+
+
+@functools.lru_cache(4096)
+def _prompt_codes(prompt: str) -> tuple[int, ...]:
+    words = [m.group().lower() for m in itertools.islice(_WORD.finditer(prompt), 1024)]
+    rare = [word for word in words if word not in _common_words()]
+    return tuple(dict.fromkeys(map(_code, rare[-_MAX_PROMPT_WORDS:])))
+
+
+@functools.cache
+def _common_words() -> frozenset[str]:
+    """Return the words of a prompt that say nothing of what it is about."""
+    path = resources.files("chat_envs").joinpath("data", "preference.json")
+    return frozenset(json.loads(path.read_text(encoding="utf-8"))["common"])
