@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import math
 import re
 from importlib import resources
 from typing import Any, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from chat_envs.core import ChatEnv, Turn
+from chat_envs.envs._code_breaking import CodeBreaking
 from chat_envs.message import Conversation, Message, Role, system, user
 from chat_envs.simulators.combination import draw_combination, is_held_out
 from chat_envs.simulators.courtesy import Courtesy
@@ -44,12 +43,11 @@ PROMISED: Mapping[str, int] = {"easy": 4, "default": 5, "hard": 5}
 
 _FEWEST_COLOURS = 4  # fewer could not hold out combinations of seen values
 _MAX_CODES = 2401
-_HELD_OUT = 3  # one combination of phrases in so many is of the test split
-_HELD_OUT_CODES = 4  # and one code in so many
+_HELD_OUT_CODES = 4  # one code in so many is of the test split
 _COUNTS = re.compile(r"\b(\d) exact (\d) near\b")
 
 
-class Mastermind(ChatEnv):
+class Mastermind(CodeBreaking):
     """Mastermind (Meirowitz 1970): colours may repeat, answers are counts.
 
     Tiers: "easy" 3 pegs of 4 colours (64 codes) in 6 turns; "default" 3 pegs of 6 (216) in 7;
@@ -72,9 +70,6 @@ class Mastermind(ChatEnv):
         ValueError: if the tier is unknown or a number is out of range.
     """
 
-    component_names = ("task", "shaping")
-    metric_names = ("candidates", "invalid")
-
     def __init__(
         self,
         tier: str = "default",
@@ -87,13 +82,8 @@ class Mastermind(ChatEnv):
     ) -> None:
         if tier not in _TIERS:
             raise ValueError(f"tier must be one of {sorted(_TIERS)}, got {tier!r}.")
-        if not math.isfinite(shaping) or shaping < 0:
-            raise ValueError(
-                f"shaping must be a finite weight of at least 0, got {shaping}."
-            )
         tier_pegs, tier_colours, turns, context_length = _TIERS[tier]
         self.tier = tier
-        self.shaping = shaping
         self.pegs = tier_pegs if pegs is None else pegs
         num_colours = tier_colours if colours is None else colours
         names = _data()["colours"]
@@ -110,10 +100,11 @@ class Mastermind(ChatEnv):
         self._game = game(self.pegs, num_colours)
         kwargs.setdefault("context_length", context_length)
         limit = turns if max_turns is None else max_turns
-        super().__init__(max_turns=limit, **kwargs)
+        super().__init__(shaping=shaping, max_turns=limit, **kwargs)
 
     def _opening(self, rng: np.random.Generator) -> list[Message]:
-        goal, self._phrasing = split_streams(rng, 2)
+        goal, phrasing = split_streams(rng, 2)
+        self._start(phrasing)
         num_colours = len(self.colours)
         self._goal = tuple(
             draw_combination(
@@ -123,42 +114,12 @@ class Mastermind(ChatEnv):
                 _HELD_OUT_CODES,
             )
         )
-        self._belief = self._game.everything
-        self._num_invalid = 0
         texts = _data()
         rule, question = self._draw(texts["rules"], texts["questions"])
         rules = f"{rule} {texts['legends'][self.tier]}".format(
             pegs=self.pegs, turns=self.max_turns, colours=" ".join(self.colours)
         )
         return [system(rules), user(question)]
-
-    def _respond(self, reply: str) -> Turn:
-        code = read_code(reply)
-        is_won = code == self._goal
-        is_over = is_won or self.is_last_turn
-        before = self._potential()
-        if code is None or not self._is_code(code):
-            text = self._refusal(code)
-            self._num_invalid += 1
-        else:
-            text = self._answer(self._number(code))
-        if is_over and not is_won:
-            text += _data()["answers"]["lost"].format(code=self._named(self._goal))
-        after = 0.0 if is_over else self._potential()
-        return Turn(
-            messages=[user(text)],
-            reward={
-                "task": 0.0 if is_won else -1.0,
-                "shaping": self.shaping * (after - before),
-            },
-            ended=is_won,
-            success=is_won,
-            why="found" if is_won else "",
-            metrics={
-                "candidates": float(self._belief.bit_count()),
-                "invalid": float(self._num_invalid),
-            },
-        )
 
     def expert_reply(self) -> str:
         """Return the code whose likeliest answer leaves the fewest."""
@@ -190,17 +151,26 @@ class Mastermind(ChatEnv):
                 code = read_code(message.content)
             elif message.role is Role.USER and code is not None:
                 counts = _COUNTS.search(message.content)
-                if counts is not None and self._is_code(code):
+                if counts is not None and self._is_valid(code):
                     exact, near = int(counts[1]), int(counts[2])
                     answer = exact * (self.pegs + 1) + near
                     belief = self._game.after(belief, self._number(code), answer)
                 code = None
         return belief
 
-    def _answer(self, guess: int) -> str:
-        """Return what is said of a guess; the belief takes note."""
-        answer = int(self._game.answers[guess, self._number(self._goal)])
-        self._belief = self._game.after(self._belief, guess, answer)
+    def _guess_in(self, reply: str) -> tuple[int, ...] | None:
+        return read_code(reply)
+
+    def _is_valid(self, guess: Sequence[int]) -> bool:
+        return len(guess) == self.pegs and max(guess) < len(self.colours)
+
+    def _lost(self) -> str:
+        return str(_data()["answers"]["lost"].format(code=self._named(self._goal)))
+
+    def _answer(self, guess: Sequence[int]) -> str:
+        number = self._number(guess)
+        answer = int(self._game.answers[number, self._number(self._goal)])
+        self._belief = self._game.after(self._belief, number, answer)
         texts = _data()
         if answer == self._game.winning:
             return str(texts["answers"]["found"])
@@ -220,9 +190,6 @@ class Mastermind(ChatEnv):
             return str(answers["length"].format(pegs=self.pegs))
         return str(answers["unknown"])
 
-    def _is_code(self, code: Sequence[int]) -> bool:
-        return len(code) == self.pegs and max(code) < len(self.colours)
-
     def _number(self, code: Sequence[int]) -> int:
         number = 0
         for colour in code:
@@ -231,19 +198,6 @@ class Mastermind(ChatEnv):
 
     def _named(self, code: Sequence[int]) -> str:
         return " ".join([self.colours[colour] for colour in code])
-
-    def _potential(self) -> float:
-        if not self.shaping:
-            return 0.0
-        num_candidates = self._belief.bit_count()
-        return 1.0 - math.log2(num_candidates) / math.log2(self._game.num_codes)
-
-    def _draw(self, first: Sequence[str], second: Sequence[str]) -> tuple[str, str]:
-        """Return one of each, together a combination of the split."""
-        draws = [self._phrasing.random(), self._phrasing.random()]
-        sizes = [len(first), len(second)]
-        i, j = draw_combination(draws, sizes, self.split, _HELD_OUT)
-        return first[i], second[j]
 
 
 def read_code(text: str) -> tuple[int, ...] | None:

@@ -13,17 +13,15 @@ little any policy can do better.
 from __future__ import annotations
 
 import functools
-import math
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import numpy as np
 
-from chat_envs.core import ChatEnv, Turn
+from chat_envs.envs._code_breaking import CodeBreaking
 from chat_envs.envs._wordle_word import data, game, marks_of, split_words, word_list
 from chat_envs.message import Conversation, Message, Role, system, user
-from chat_envs.simulators.combination import draw_combination
 from chat_envs.simulators.courtesy import Courtesy
 from chat_envs.simulators.deduction import most_parts_choice
 from chat_envs.simulators.stream import split_streams
@@ -33,7 +31,6 @@ __all__ = ["Wordle", "make_vector", "read_word"]
 
 _MAX_TURNS = 6
 _CACHED_HINTS = 16384
-_HELD_OUT = 3  # one combination of phrases in so many is of the test split
 _BLIND_PERIOD = (
     4  # one blind guess in so many is a held-out word, as one goal in so many is
 )
@@ -57,7 +54,7 @@ _TIERS: Mapping[str, _Tier] = {
 }
 
 
-class Wordle(ChatEnv):
+class Wordle(CodeBreaking):
     """Wordle (Wardle 2021) in six tries, over a list of common English words.
 
     Tiers: "easy" 3 letters, 62 words that have ten letters between them; "default" 5 letters,
@@ -80,9 +77,6 @@ class Wordle(ChatEnv):
         ValueError: if the tier is unknown or `shaping` is no finite weight.
     """
 
-    component_names = ("task", "shaping")
-    metric_names = ("candidates", "invalid")
-
     def __init__(
         self,
         tier: str = "default",
@@ -93,13 +87,8 @@ class Wordle(ChatEnv):
     ) -> None:
         if tier not in _TIERS:
             raise ValueError(f"tier must be one of {sorted(_TIERS)}, got {tier!r}.")
-        if not math.isfinite(shaping) or shaping < 0:
-            raise ValueError(
-                f"shaping must be a finite weight of at least 0, got {shaping}."
-            )
         settings = _TIERS[tier]
         self.tier = tier
-        self.shaping = shaping
         self.num_letters = settings.num_letters
         self.words = word_list(self.num_letters)
         self._is_framed = settings.is_framed
@@ -108,15 +97,14 @@ class Wordle(ChatEnv):
         self._game = game(self.num_letters)
         kwargs.setdefault("context_length", settings.context_length)
         limit = _MAX_TURNS if max_turns is None else max_turns
-        super().__init__(max_turns=limit, **kwargs)
+        super().__init__(shaping=shaping, max_turns=limit, **kwargs)
 
     def _opening(self, rng: np.random.Generator) -> list[Message]:
-        goal, self._phrasing = split_streams(rng, 2)
+        goal, phrasing = split_streams(rng, 2)
+        self._start(phrasing)
         pool = split_words(self.num_letters)[self.split]
         self._goal = pool[int(goal.random() * len(pool))]
-        self._belief = self._game.everything
         self._asked: list[str] = []
-        self._num_invalid = 0
         texts = data()
         rule, question = self._draw(texts["rules"], texts["questions"])
         rules = f"{rule} {texts['legends'][self.tier]}"
@@ -124,34 +112,6 @@ class Wordle(ChatEnv):
             system(rules.format(letters=self.num_letters, turns=self.max_turns)),
             user(question),
         ]
-
-    def _respond(self, reply: str) -> Turn:
-        word = read_word(reply)
-        is_won = word == self._goal
-        is_over = is_won or self.is_last_turn
-        before = self._potential()
-        if word is None or word not in self._index:
-            text = self._refusal(word)
-            self._num_invalid += 1
-        else:
-            text = self._answer(word)
-        if is_over and not is_won:
-            text += data()["answers"]["lost"].format(word=" ".join(self._goal))
-        after = 0.0 if is_over else self._potential()
-        return Turn(
-            messages=[user(text)],
-            reward={
-                "task": 0.0 if is_won else -1.0,
-                "shaping": self.shaping * (after - before),
-            },
-            ended=is_won,
-            success=is_won,
-            why="found" if is_won else "",
-            metrics={
-                "candidates": float(self._belief.bit_count()),
-                "invalid": float(self._num_invalid),
-            },
-        )
 
     def expert_reply(self) -> str:
         """Return the word that may get the most different answers, its letters apart."""
@@ -195,6 +155,15 @@ class Wordle(ChatEnv):
                 word = None
         return belief
 
+    def _guess_in(self, reply: str) -> str | None:
+        return read_word(reply)
+
+    def _is_valid(self, guess: str) -> bool:
+        return guess in self._index
+
+    def _lost(self) -> str:
+        return str(data()["answers"]["lost"].format(word=" ".join(self._goal)))
+
     def _answer(self, word: str) -> str:
         """Return what is said of a word of the list; the belief takes note."""
         guess = self._index[word]
@@ -228,19 +197,6 @@ class Wordle(ChatEnv):
         if len(word) != self.num_letters:
             return str(answers["length"].format(letters=self.num_letters))
         return str(answers["unknown"])
-
-    def _potential(self) -> float:
-        if not self.shaping:
-            return 0.0
-        num_candidates = self._belief.bit_count()
-        return 1.0 - math.log2(num_candidates) / math.log2(len(self.words))
-
-    def _draw(self, first: Sequence[str], second: Sequence[str]) -> tuple[str, str]:
-        """Return one of each, together a combination of the split."""
-        draws = [self._phrasing.random(), self._phrasing.random()]
-        sizes = [len(first), len(second)]
-        i, j = draw_combination(draws, sizes, self.split, _HELD_OUT)
-        return first[i], second[j]
 
 
 _HINTS: Mapping[str, int | None] = {"no": 0, "near": 1, "yes": 2, "told": None}
