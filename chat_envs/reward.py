@@ -1,8 +1,8 @@
 """Rewards: one function, or a weighted mixture, scores every reply of a batch in one call.
 
-`reward=None` or `"task"` is the environment's own reward. Anything else is a function that names
-what it wants to see, an id, `"package.module:name"`, an object with `score(batch)`, or a weighted
-mapping of those:
+`reward=None`, `"gold"` or `"task"` is the environment's own reward, `"proxy:NAME"` one of the
+environment's proxies. Anything else is a function that names what it wants to see, an id,
+`"package.module:name"`, an object with `score(batch)`, or a weighted mapping of those:
 
 >>> @reward_function
 ... def concise(reply: str) -> float:
@@ -19,12 +19,18 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Mapping, Protocol, Sequence, runtime_checkable
 
 from chat_envs.reward_callable import RewardFunction, RewardRequest, reward_function
 from chat_envs.reward_failure import FailurePolicy, RewardError, as_reward, shorten
-from chat_envs.reward_registry import nearest, register_reward, resolve_reward
+from chat_envs.reward_registry import (
+    OWN_REWARD_IDS,
+    PROXY,
+    nearest,
+    register_reward,
+    resolve_reward,
+)
 
 __all__ = [
     "RewardError",
@@ -159,23 +165,30 @@ def make_scorer(
     on_error: str | float = "raise",
     timeout_s: float | None = None,
     task_names: Sequence[str] = ("task",),
+    proxies: Mapping[str, Any] | None = None,
+    owner: str = "the environment",
 ) -> Scorer:
     """Return the scorer that `reward` describes.
 
     Args:
-        reward: None or `"task"`; an id; `"package.module:name"`; a callable; an object with
-            `score(batch)`; a mapping from any of those to a weight, or to a mapping of `weight`,
-            `on_error`, `timeout_s` and `retries`; or a scorer, which is returned as it is.
+        reward: None, `"gold"` or `"task"`; `"proxy:NAME"`; an id; `"package.module:name"`; a
+            callable; an object with `score(batch)`; a mapping from any of those to a weight, or
+            to a mapping of `weight`, `on_error`, `timeout_s` and `retries`; or a scorer, which
+            is returned as it is.
         on_error: Failure policy of functions that do not set their own (see `FailurePolicy`).
         timeout_s: Time limit in seconds, likewise.
-        task_names: Names of the task's own components, which `"task"` expands to.
+        task_names: Names of the task's own components, which `"gold"` and `"task"` expand to.
+        proxies: The environment's proxies: name to anything that `reward` may be.
+        owner: Name of the environment, for errors.
 
     Raises:
         ValueError: If a name or an option is unknown, or a weight is not finite.
         TypeError: If `reward` is none of the above.
     """
     policy = FailurePolicy(on_error, timeout_s)
-    if reward is None or (isinstance(reward, str) and reward == "task"):
+    if isinstance(reward, str) and reward.startswith(PROXY):
+        reward = _find_proxy(reward, proxies, owner)
+    if reward is None or (isinstance(reward, str) and reward in OWN_REWARD_IDS):
         return _TaskScorer(policy, task_names)
     if _is_scorer(reward):
         scorer: Scorer = reward
@@ -186,7 +199,11 @@ def make_scorer(
         raise ValueError(
             "reward={} has no component; use None for the task's own reward"
         )
-    terms = [_make_term(target, value, policy) for target, value in reward.items()]
+    terms = [
+        term
+        for target, value in reward.items()
+        for term in _make_terms(target, value, policy, proxies, owner)
+    ]
     return _MixtureScorer(terms, task_names)
 
 
@@ -216,8 +233,57 @@ def _is_scorer(reward: Any) -> bool:
     return not isinstance(reward, type) and isinstance(reward, Scorer)
 
 
+def _find_proxy(reward: str, proxies: Mapping[str, Any] | None, owner: str) -> Any:
+    """Return what `"proxy:NAME"` stands for."""
+    name = reward.removeprefix(PROXY)
+    known = {} if proxies is None else proxies
+    if not known:
+        raise ValueError(
+            f"reward {reward!r}: {owner} declares no proxies; name a function as "
+            "'package.module:name'."
+        )
+    if name not in known:
+        raise ValueError(
+            f"reward {reward!r}: {owner} has no proxy {name!r}, only {sorted(known)}."
+        )
+    return known[name]
+
+
+def _make_terms(
+    target: Any,
+    value: Any,
+    default: FailurePolicy,
+    proxies: Mapping[str, Any] | None,
+    owner: str,
+) -> list[_Term]:
+    """Return the terms for one entry of a mixture: several for a proxy that is a mixture."""
+    if not isinstance(target, str) or not target.startswith(PROXY):
+        return [_make_term(target, value, default)]
+    found = _find_proxy(target, proxies, owner)
+    if not isinstance(found, Mapping):
+        return [_make_term(found, value, default)]
+    weight, policy = _read_options(target, value, default, {})
+    inner = [_make_term(t, v, policy) for t, v in found.items()]
+    return [replace(term, weight=weight * term.weight) for term in inner]
+
+
 def _make_term(target: Any, value: Any, default: FailurePolicy) -> _Term:
     """Return the mixture's term for one entry: target and weight, or target and options."""
+    if isinstance(target, str) and target in OWN_REWARD_IDS:
+        return _Term(None, *_read_options(target, value, default, {}))
+    found = resolve_reward(target) if isinstance(target, str) else target
+    # An id is the name its users know; a plain function keeps its own name.
+    alias = target if isinstance(target, str) and ":" not in target else None
+    function = RewardFunction.of(found, alias)
+    return _Term(
+        function, *_read_options(target, value, default, function.policy_options)
+    )
+
+
+def _read_options(
+    target: Any, value: Any, default: FailurePolicy, own: Mapping[str, Any]
+) -> tuple[float, FailurePolicy]:
+    """Return weight and policy of an entry: its options over the function's over the default."""
     options = dict(value) if isinstance(value, Mapping) else {"weight": value}
     for option in options:
         if option not in _OPTIONS:
@@ -230,21 +296,7 @@ def _make_term(target: Any, value: Any, default: FailurePolicy) -> _Term:
         raise ValueError(
             f"weight of reward {describe(target)!r} must be a finite number, not {value!r}"
         )
-    if isinstance(target, str) and target == "task":
-        function, own = None, {}
-    else:
-        found = resolve_reward(target) if isinstance(target, str) else target
-        # An id is the name its users know; a plain function keeps its own name.
-        alias = target if isinstance(target, str) and ":" not in target else None
-        function = RewardFunction.of(found, alias)
-        own = function.policy_options
-    merged = {
-        "on_error": default.on_error,
-        "timeout_s": default.timeout_s,
-        **own,
-        **options,
-    }
-    return _Term(function, weight, FailurePolicy(**merged))
+    return weight, FailurePolicy(**(asdict(default) | dict(own) | options))
 
 
 def _settle_task(request: RewardRequest, policy: FailurePolicy) -> tuple[float, bool]:

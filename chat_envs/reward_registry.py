@@ -7,9 +7,22 @@ import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Iterable
 
-__all__ = ["nearest", "register_reward", "registered_rewards", "resolve_reward"]
+__all__ = [
+    "OWN_REWARD_IDS",
+    "PROXY",
+    "nearest",
+    "register_reward",
+    "registered_rewards",
+    "resolve_reward",
+]
 
 _GROUP = "chat_envs.rewards"
+OWN_REWARD_IDS = ("task", "gold")
+"""What names the environment's own reward: that which is meant, beside what is easy to measure."""
+
+PROXY = "proxy:"
+"""What a name begins with that stands for one of the environment's `proxies`."""
+
 _TARGETS: dict[str, Any] = {}
 
 
@@ -17,17 +30,18 @@ def register_reward(name: str, target: Any) -> None:
     """Make `target` available as `reward=name`.
 
     Args:
-        name: The id. `"task"` is taken: it is the environment's own reward.
+        name: The id. `"task"` and `"gold"` are taken: they are the environment's own reward.
         target: A function, an object with `score(batch)`, or `"package.module:name"`, which is
             imported when it is first used.
 
     Raises:
         ValueError: If the id is taken by another target or is not usable as an id.
     """
-    if not name or name == "task" or ":" in name:
+    if not name or name in OWN_REWARD_IDS or ":" in name:
         raise ValueError(
             f"{name!r} cannot be a reward id: an id is not empty, has no ':' (which marks "
-            "'package.module:name'), and is not 'task' (the environment's own reward)"
+            "'package.module:name'), and is neither 'task' nor 'gold' (the environment's own "
+            "reward)"
         )
     if name in _TARGETS and _TARGETS[name] is not target and _TARGETS[name] != target:
         raise ValueError(
@@ -37,8 +51,8 @@ def register_reward(name: str, target: Any) -> None:
 
 
 def registered_rewards() -> list[str]:
-    """Return every known id, sorted: `task`, registered ones and installed plugins."""
-    return sorted({"task", *_TARGETS, *_plugins()})
+    """Return every known id, sorted: `gold`, `task`, registered ones and installed plugins."""
+    return sorted({*OWN_REWARD_IDS, *_TARGETS, *_plugins()})
 
 
 def resolve_reward(name: str) -> Any:

@@ -1,6 +1,6 @@
 """Tokenizers: the protocol that environments need, and the small one that ships with the suite.
 
-The built-in tokenizer is a byte-level BPE of at most 512 entries, trained on the suite's own
+The built-in tokenizer is a byte-level BPE of at most 1,024 entries, trained on the suite's own
 dialogues. Ids 0 to 4 are control ids, which no text can produce: a user who writes `<|end|>` gets
 seven plain characters. Other tokenizers are reached by name through `load_tokenizer`.
 """
@@ -20,7 +20,7 @@ __all__ = ["BuiltinTokenizer", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
 PAD, END, SYSTEM, USER, ASSISTANT = range(5)
 CONTROL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-MAX_ENTRIES = 512
+MAX_ENTRIES = 1024
 # One digit is one token; a word, a digit or a sign takes the space before it along.
 _PIECES = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 _CACHED_TEXTS = 16384

@@ -35,7 +35,8 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         make_env: makes one environment from keywords (its class will do).
         num_envs: how many, at least 1.
         autoreset_mode: "NextStep", "SameStep" or "Disabled" (Gymnasium's `AutoresetMode`).
-        max_episode_steps: truncate an episode after so many turns; None for no such limit.
+        max_episode_steps: truncate an episode after so many turns since its `reset`, as Gymnasium's
+            `TimeLimit` does; None for no such limit.
         **kwargs: keywords of each environment.
 
     Raises:
@@ -81,6 +82,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         self.action_space = batch_space(first.action_space, num_envs)
         self._everyone = list(range(num_envs))
         self._is_over = np.zeros(num_envs, dtype=np.bool_)
+        self._first_turns = [0] * num_envs  # where each episode stood when it was reset
 
     # Gymnasium ---------------------------------------------------------------------------
 
@@ -94,20 +96,22 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
 
         Args:
             seed: one for each environment, or an int s for s, s + 1, ..., or None.
-            options: passed on to each environment, without `reset_mask` ((N,) bool); not changed.
+            options: passed on to each environment, without `reset_mask` ((N,) bool) and `states`;
+                not changed. `{"state": state}` restores one saved episode in all of them,
+                `{"states": [...]}` one in each, None where an episode is to begin.
+
+        Raises:
+            ValueError: if the numbers do not agree, or a state comes with a seed, or is refused.
         """
         seeds = self._seeds(seed)
-        rest = (
-            None
-            if options is None
-            else {k: v for k, v in options.items() if k != "reset_mask"}
-        )
+        shared = dict(options or {})
         mask = np.ones(self.num_envs, dtype=np.bool_)
-        if options is not None and "reset_mask" in options:
-            mask = self._checked_mask(options["reset_mask"])
+        if "reset_mask" in shared:
+            mask = self._checked_mask(shared.pop("reset_mask"))
+        own = self._own_options(shared)
         indices = np.flatnonzero(mask).tolist()
         for i in indices:
-            self._seat(i, seeds[i], rest)
+            self._seat(i, seeds[i], None if options is None else shared | own[i])
         return self._observe(self._everyone), self._info(indices)
 
     def step(self, actions: npt.ArrayLike) -> Step:
@@ -204,6 +208,10 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         """Return each environment's token context, with the episode's exact ids."""
         return [env.context for env in self.envs]
 
+    def states(self) -> list[dict[str, Any]]:
+        """Return each environment's state, for `reset(options={"states": states})`."""
+        return [env.state() for env in self.envs]
+
     # Inside ---------------------------------------------------------------------------------
 
     def _turn(
@@ -221,7 +229,8 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
             rewards[i], terminations[i], truncations[i] = env._settle(outcome)
             if self.max_episode_steps is not None:
                 # As TimeLimit does it, whether or not the task ended in the same turn.
-                truncations[i] |= env.turn >= self.max_episode_steps
+                num_turns = env.turn - self._first_turns[i]
+                truncations[i] |= num_turns >= self.max_episode_steps
         self._is_over[indices] = (terminations | truncations)[indices]
         return rewards, terminations, truncations
 
@@ -238,6 +247,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
     def _seat(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
         """Begin an episode in environment i."""
         self.envs[i].reset(seed=seed, options=options)
+        self._first_turns[i] = self.envs[i].turn
         self._is_over[i] = False
 
     def _restart(self, indices: list[int]) -> dict[str, Any]:
@@ -303,6 +313,23 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
                 f"{self.num_envs} environments need as many seeds, got {len(seeds)}."
             )
         return seeds
+
+    def _own_options(self, shared: dict[str, Any]) -> list[dict[str, Any]]:
+        """Take `states` out of the options; return what each environment gets of it."""
+        if "states" not in shared:
+            return [{}] * self.num_envs
+        states = shared.pop("states")
+        if "state" in shared:
+            raise ValueError(
+                "options has both 'state', for all environments, and 'states', one for each; "
+                "give one of them."
+            )
+        if not isinstance(states, (list, tuple)) or len(states) != self.num_envs:
+            raise ValueError(
+                f"options['states'] is a list of {self.num_envs} states, one for each "
+                f"environment, None where an episode is to begin; got {states!r}."
+            )
+        return [{} if state is None else {"state": state} for state in states]
 
     def _checked_mask(self, mask: Any) -> Bools:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:

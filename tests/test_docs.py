@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 import chat_envs
+from chat_envs.suite import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"]
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^(?:\$ )?chat-envs ([a-z-]+)", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_BLOCK = re.compile(r"^(`{3,})[^\n`]*\n.*?^\1`*$", re.DOTALL | re.MULTILINE)
+_SIMULATORS = "writing_from_simulators.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -35,10 +38,44 @@ def test_python_blocks_run_in_order(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def links(text: str) -> list[str]:
+    """Return the files that Markdown links to; what a block shows, a dialogue say, is no link."""
+    return _LINK.findall(_BLOCK.sub("", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
-    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+    for link in links(page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_links_are_those_outside_of_blocks() -> None:
+    text = (
+        "[a](one.md)\n````text\n[b](two.md)\n```\n[c](three.md)\n````\n[d](four.md#x)\n"
+    )
+    assert links(text) == ["one.md", "four.md"]
+
+
+def test_an_environment_from_simulators_takes_under_sixty_lines() -> None:
+    blocks = _PYTHON.findall((ROOT / "docs" / _SIMULATORS).read_text(encoding="utf-8"))
+    examples = [block for block in blocks if "make_vector = " in block]
+    assert len(examples) == 2
+    for example in examples:
+        assert example.startswith("from chat_envs import")
+        assert len(example.splitlines()) < 60
+
+
+def test_every_simulator_is_listed() -> None:
+    text = (ROOT / "docs" / _SIMULATORS).read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    modules = (ROOT / "chat_envs" / "simulators").glob("*.py")
+    assert listed == sorted({path.stem for path in modules} - {"__init__"})
+
+
+def test_every_family_is_in_the_gallery() -> None:
+    lines = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8").splitlines()
+    for family in FAMILIES:
+        assert f"### {family.name}" in lines
 
 
 def test_every_command_shown_exists() -> None:

@@ -258,9 +258,13 @@ def script_of(name: str, rng: np.random.Generator) -> Replier:
 
     Args:
         name: "expert", "blind", "random", a hostile replier, or the stem of a method (an
-            environment that has `careless_reply` answers to "careless").
-        rng: randomness of "random", and of a method with a parameter `rng`.
+            environment that has `careless_reply` answers to "careless"). Several with "+"
+            between them take turns by episode, drawn evenly: "expert+blind+blind" is an
+            expert in a third of the episodes.
+        rng: randomness of "random", of a method with a parameter `rng`, and of the turns.
     """
+    if "+" in name:
+        return _taking_turns([script_of(part, rng) for part in name.split("+")], rng)
     if name == "random" or name in REPLIERS:
         return make_replier(name, rng)
 
@@ -274,6 +278,18 @@ def script_of(name: str, rng: np.random.Generator) -> Replier:
         takes_rng = "rng" in inspect.signature(method).parameters
         text: str = method(rng) if takes_rng else method()
         return text
+
+    return script
+
+
+def _taking_turns(scripts: Sequence[Replier], rng: np.random.Generator) -> Replier:
+    """Return a script that is one of `scripts` throughout an episode."""
+    speaking: dict[int, Replier] = {}
+
+    def script(env: ChatEnv) -> str:
+        if env.turn == 0:
+            speaking[id(env)] = scripts[int(rng.integers(len(scripts)))]
+        return speaking[id(env)](env)
 
     return script
 

@@ -17,7 +17,7 @@ def check_script(name: str, env: str) -> None:
 
     Args:
         name: "random", a replier of the suite, or the stem of a method (`careless` for
-            `careless_reply`).
+            `careless_reply`); or several of them with "+" between.
         env: id of the environment.
 
     Raises:
@@ -30,10 +30,11 @@ def check_script(name: str, env: str) -> None:
         if attribute.endswith(_SUFFIX) and not attribute.startswith("_")
     ]
     known = sorted({*REPLIERS, "random", *methods})
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"There is no script {name!r} for {env_class.__name__}.{hint} There are "
-            f"{', '.join(known)}."
-        )
+    for part in name.split("+"):
+        if part not in known:
+            near = difflib.get_close_matches(part, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"There is no script {part!r} for {env_class.__name__}.{hint} There are "
+                f"{', '.join(known)}."
+            )

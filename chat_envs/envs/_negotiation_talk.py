@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
-from importlib import resources
-from typing import Any, Mapping, NamedTuple, Protocol, Sequence
+from typing import Mapping, NamedTuple, Protocol, Sequence
 
+from chat_envs.data_file import load_json
 from chat_envs.envs._negotiation_reader import Kind
 from chat_envs.simulators.negotiator import Verdict
 from chat_envs.simulators.stream import Uniform
@@ -23,6 +22,9 @@ __all__ = [
     "phrasings",
     "pick",
 ]
+
+data = functools.partial(load_json, "negotiation.json")
+"""The templates."""
 
 ROLES = ("seller", "buyer")
 _HELD_OUT_PHRASES = 3  # one combination of parts in so many is of the test split
@@ -79,14 +81,6 @@ def answer_to_verdict(verdict: Verdict) -> Answer:
     True
     """
     return Answer(Line(verdict.value), has_left=verdict is Verdict.LEFT)
-
-
-@functools.cache
-def data() -> Mapping[str, Any]:
-    """Return the templates."""
-    path = resources.files("chat_envs").joinpath("data", "negotiation.json")
-    loaded: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
 
 
 @functools.cache

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
+from chat_envs.data_file import load_json
 from chat_envs.simulators.reply_reader import ReplyReader
 
 __all__ = ["Language", "combine", "data", "language"]
+
+data = functools.partial(load_json, "social_chat.json")
+"""The template file."""
 
 _HELD_OUT_PHRASES = 3  # one combination of parts in so many is of the test split
 
@@ -69,14 +71,6 @@ class Language:
             for name, aspect in self.aspects.items()
             if not words.isdisjoint(aspect["keys"])
         ]
-
-
-@functools.cache
-def data() -> Mapping[str, Any]:
-    """Return the template file."""
-    path = resources.files("chat_envs").joinpath("data", "social_chat.json")
-    document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
 
 
 def combine(parts: Sequence[Sequence[str]], split: str) -> tuple[str, ...]:

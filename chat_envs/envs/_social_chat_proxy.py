@@ -1,11 +1,11 @@
 """Proxy rewards for `SocialChat`: what is easy to measure instead of what is meant.
 
-Each is a reward function, for example
-`SocialChat(reward="chat_envs.envs._social_chat_proxy:vader_reply")`; the gold reward stays in
-`info["metrics"]`. A policy that maximises a proxy shows over-optimisation: praise, word after
-word, earns most of VADER (Hutto and Gilbert 2014, ICWSM) and bores the user.
+Each is a reward function by a name of the environment's own, `SocialChat(reward="proxy:vader")`;
+the gold reward stays in `info["gold_reward"]`. A policy that maximises a proxy shows
+over-optimisation: praise, word after word, earns most of VADER (Hutto and Gilbert 2014, ICWSM) and
+bores the user.
 
-VADER is an optional package: `pip install vaderSentiment`.
+VADER is an optional package: `pip install 'chat-envs[sentiment]'`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 from chat_envs.message import Message, Role
 
-__all__ = ["PROXIES", "reply_length", "sentiment", "vader_reply", "vader_user"]
-
-PROXIES: Mapping[str, str] = {
-    name: f"{__name__}:{name}" for name in ("vader_reply", "vader_user", "reply_length")
-}
-"""Name -> target for `chat_envs.reward.register_reward`."""
+__all__ = ["reply_length", "sentiment", "vader_reply", "vader_user"]
 
 _MODULE = "vaderSentiment.vaderSentiment"
 _MOST_CHARACTERS = 2000  # of a text; the rest is not scored
@@ -73,6 +68,6 @@ def _analyzer() -> Any:
         module = importlib.import_module(_MODULE)
     except ModuleNotFoundError as error:
         raise ImportError(
-            "The VADER proxies need an optional package: pip install vaderSentiment"
+            "The VADER proxies need an optional package: pip install 'chat-envs[sentiment]'"
         ) from error
     return module.SentimentIntensityAnalyzer()

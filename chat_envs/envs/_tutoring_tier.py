@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence
 
+from chat_envs.data_file import load_json
 from chat_envs.simulators.stream import Uniform
 from chat_envs.simulators.student import draw_states
 
 __all__ = ["TIERS", "Tier", "Wording", "data", "draw_goal", "is_held_out", "wording"]
+
+data = functools.partial(load_json, "tutoring.json")
+"""The data file."""
 
 _HELD_OUT = (
     3  # one combination of states in so many, and of phrases, is of the test split
@@ -59,14 +61,14 @@ TIERS: Mapping[str, Tier] = {
         skills=("add", "subtract", "multiply", "divide"),
         prerequisites=((), (), (0,), (1,)),
         max_turns=22,
-        context_length=1536,
+        context_length=1280,
         answers=_ONE_DIGIT,
     ),
     "hard": Tier(
         skills=("add", "subtract", "multiply", "divide", "fraction", "percent"),
         prerequisites=((), (), (0,), (1, 2), (3,), (4,)),
         max_turns=30,
-        context_length=2304,
+        context_length=1792,
         answers=_TWO_DIGITS,
         bugs="hard",
     ),
@@ -90,14 +92,6 @@ class Wording:
     tutor_bugs: tuple[str, ...]
     tutor: Mapping[str, str]
     student: Mapping[str, tuple[str, ...]]
-
-
-@functools.cache
-def data() -> Mapping[str, Any]:
-    """Return the data file."""
-    path = resources.files("chat_envs").joinpath("data", "tutoring.json")
-    document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
 
 
 @functools.cache

@@ -8,28 +8,22 @@ lowest.
 from __future__ import annotations
 
 import functools
-import json
-from importlib import resources
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from chat_envs.data_file import load_json
 from chat_envs.simulators.deduction import Deduction
 
 __all__ = ["answer_matrix", "data", "game", "marks_of", "split_words", "word_list"]
 
+data = functools.partial(load_json, "wordle.json")
+"""The words and templates."""
+
 # Words whose checksum leaves 2 when divided by 4 are goals of the test split, if they can be.
 _HELD_OUT = (4, 2)
 _NEAR, _RIGHT = 1, 2
-
-
-@functools.cache
-def data() -> Mapping[str, Any]:
-    """Return the words and templates."""
-    path = resources.files("chat_envs").joinpath("data", "wordle.json")
-    loaded: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
 
 
 @functools.cache

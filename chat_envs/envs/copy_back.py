@@ -11,20 +11,21 @@ your code" are the same, in any case and punctuation; two such sentences are no 
 from __future__ import annotations
 
 import functools
-import json
 import re
-from importlib import resources
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, system, user
 from chat_envs.simulators.combination import draw_combination, draw_parts
 from chat_envs.simulators.stream import Stream, split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["Claim", "CopyBack", "SWEEP", "make_vector", "read_claim", "score"]
+
+_data = functools.partial(load_json, "copy_back.json")
 
 SWEEP = tuple({"min_words": k, "max_words": k} for k in (1, 2, 3, 4, 6, 8, 10))
 """Keywords of `CopyBack`, from easy to hard: how many words the value has."""
@@ -236,13 +237,6 @@ def _share_in_place(claim: Claim | None, goal: Claim) -> float:
         return 0.0
     num_right = sum(map(str.__eq__, claim.words, goal.words))
     return num_right / max(len(claim.words), len(goal.words))
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "copy_back.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(CopyBack)

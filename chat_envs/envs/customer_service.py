@@ -11,14 +11,13 @@ Reward = success - 0.02 a turn - 0.5 a violation. `preset` names rewards of the 
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._customer_service_clerk import Clerk
 from chat_envs.envs._customer_service_customer import Customer
 from chat_envs.envs._customer_service_goal import TIERS, Tier, draw_scenario
@@ -31,6 +30,8 @@ from chat_envs.simulators.stream import split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["CustomerService", "PRESETS", "Preset", "make_vector"]
+
+_data = functools.partial(load_json, "customer_service.json")
 
 PATIENCE = 3  # idle turns after which a customer hangs up
 _MAX_TURNS = {"easy": 6, "default": 12, "hard": 16}
@@ -60,13 +61,6 @@ PRESETS: Mapping[str, Preset] = {
     # ConvLab: Zhu et al. 2020, arXiv:2002.04793: +80, -40, +5 a completed domain.
     "convlab": Preset(success=80.0, failure=-40.0, turn=-1.0, errand=5.0),
 }
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data/customer_service.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 @functools.cache

@@ -13,15 +13,14 @@ trains at several KL coefficients, which are the trainer's, and asks how much pe
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
-from importlib import resources
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, system, user
 from chat_envs.simulators.combination import draw_combination, draw_parts
 from chat_envs.simulators.ngram import NgramModel
@@ -36,6 +35,8 @@ __all__ = [
     "reference_sentences",
     "score",
 ]
+
+_data = functools.partial(load_json, "drift.json")
 
 SWEEP = tuple({"kl_coefficient": c} for c in (0.1, 0.03, 0.01, 0.003, 0.0))
 """Keywords of the *trainer*, from easy to hard: what holds the language to the reference model."""
@@ -167,8 +168,7 @@ def reference_sentences() -> list[str]:
 @functools.cache
 def load_ngram() -> NgramModel:
     """Return the bigram model of fluent replies that ships with the suite."""
-    path = resources.files("chat_envs").joinpath("data", "drift_ngram.json")
-    return NgramModel(json.loads(path.read_text(encoding="utf-8"))["bigrams"])
+    return NgramModel(load_json("drift_ngram.json")["bigrams"])
 
 
 def score(before: float, after: Sequence[float]) -> float:
@@ -195,13 +195,6 @@ def _others(index: int, size: int, count: int, rng: Stream) -> list[int]:
     """Return `count` distinct indices below `size`, none of them `index`."""
     rest = [i for i in range(size) if i != index]
     return [rest.pop(int(rng.random() * len(rest))) for _ in range(count)]
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "drift.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Drift)

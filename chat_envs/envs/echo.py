@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import re
-from importlib import resources
 from typing import Any, Mapping
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, Role, system, user
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["Echo", "SWEEP", "make_vector", "share_in_place"]
+
+_data = functools.partial(load_json, "echo.json")
 
 SWEEP = tuple({"min_words": k, "max_words": k} for k in (1, 2, 3, 4, 6, 8, 10))
 """Keywords of `Echo`, from easy to hard: how many words are said."""
@@ -163,13 +164,6 @@ def _last_indices(
         for i in range(num_words)
         if ((weighted + weight * i) % _HELD_OUT == 0) == is_test
     )
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "echo.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Echo)

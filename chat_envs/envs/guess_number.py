@@ -11,19 +11,23 @@ can promise fewer (each answer leaves one of two halves), so the expert's return
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
-from importlib import resources
 from typing import Any, Mapping
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Conversation, Message, Role, system, user
+from chat_envs.simulators.combination import join_parts
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["GuessNumber", "make_vector", "read_guess", "worst_case_guesses"]
+
+_data = functools.partial(load_json, "guess_number.json")
+# One combination of phrases in three is held out, never the first of all.
+_combined = functools.partial(join_parts, held_out=3, start=1)
 
 # tier -> highest number, turns, context length (long replies in every turn must not truncate).
 _TIERS: Mapping[str, tuple[int, int, int]] = {
@@ -42,7 +46,8 @@ class GuessNumber(ChatEnv):
     """Guess a number from 1 to `highest`.
 
     Tiers: "easy" 1-10 in 4 turns, "default" 1-50 in 7, "hard" 1-1000 in 12. From 20 numbers on,
-    every seventh is a goal of the test split alone; shorter ranges hold out phrasings only.
+    every seventh is a goal of the test split alone; shorter ranges hold out phrasings only, which
+    are combinations of parts that are seen in training.
 
     Args:
         tier: "easy", "default" or "hard".
@@ -83,7 +88,6 @@ class GuessNumber(ChatEnv):
                 f"shaping must be a finite weight of at least 0, got {shaping}."
             )
         self.shaping = shaping
-        self._phrases = _data()
         kwargs.setdefault("context_length", context_length)
         limit = tier_turns if max_turns is None else max_turns
         super().__init__(max_turns=limit, **kwargs)
@@ -92,10 +96,8 @@ class GuessNumber(ChatEnv):
         # The goal comes first from the generator, so phrasing never changes it.
         self._goal = _draw_goal(rng.random(), self.highest, self.split)
         self._low, self._high = 1, self.highest
-        draws: list[float] = rng.random(self.max_turns + 1).tolist()
-        openings = self._phrases["openings"][self.split]
-        rules, question = openings[int(draws.pop() * len(openings))]
-        self._draws = draws
+        self._draws = rng.random(self.max_turns + 2).tolist()
+        rules, question = self._phrase("system"), self._phrase("user")
         return [
             system(rules.format(turns=self.max_turns)),
             user(question.format(highest=self.highest)),
@@ -107,7 +109,7 @@ class GuessNumber(ChatEnv):
         is_over = is_won or self.is_last_turn
         before = self._potential()
         if guess is None:
-            text = self._phrases["answers"]["unread"]
+            text = _data()["unread"]
         elif is_won:
             text = self._phrase("found")
             self._low = self._high = guess
@@ -118,7 +120,7 @@ class GuessNumber(ChatEnv):
             text = self._phrase("lower")
             self._high = min(self._high, guess - 1)
         if is_over and not is_won:
-            text += self._phrases["answers"]["lost"].format(number=self._goal)
+            text += _data()["lost"].format(number=self._goal)
         after = 0.0 if is_over else self._potential()
         return Turn(
             messages=[user(text)],
@@ -167,8 +169,15 @@ class GuessNumber(ChatEnv):
         return 1.0 - math.log2(num_candidates) / math.log2(self.highest)
 
     def _phrase(self, key: str) -> str:
-        choices: list[str] = self._phrases["answers"][key][self.split]
-        return choices[int(self._draws[self.turn - 1] * len(choices))]
+        choices = _phrases(self.split)[key]
+        return choices[int(self._draws.pop() * len(choices))]
+
+
+@functools.cache
+def _phrases(split: str) -> dict[str, list[str]]:
+    """Return what may be said on a split, by what it says."""
+    parts = _data()["openings"] | _data()["answers"]
+    return {key: _combined(said)[split] for key, said in parts.items()}
 
 
 def read_guess(text: str, highest: int) -> int | None:
@@ -215,13 +224,6 @@ def _draw_goal(draw: float, highest: int, split: str) -> int:
     k = int(draw * (highest - num_held_out))
     number = 1 + k + (k + divisor - remainder) // (divisor - 1)
     return number
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "guess_number.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(GuessNumber)

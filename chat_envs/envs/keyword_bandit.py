@@ -8,16 +8,15 @@ words matter: whoever does not read them is right once in eight times.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
 import statistics
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._diagnostic import as_index, check_shares, told_turns
 from chat_envs.message import Message, Role, system, user
 from chat_envs.simulators.choice import ChoiceReader
@@ -35,6 +34,8 @@ __all__ = [
     "score",
     "sensitivity_score",
 ]
+
+_data = functools.partial(load_json, "keyword_bandit.json")
 
 _MAPPINGS_A_LEVEL = 4
 
@@ -224,13 +225,6 @@ def _rules(max_turns: int) -> str:
 def _reader() -> ChoiceReader:
     data = _data()
     return ChoiceReader(data["keywords"], data["frames"], data["aliases"])
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "keyword_bandit.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(KeywordBandit)

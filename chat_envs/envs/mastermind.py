@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import re
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from chat_envs.data_file import load_json
 from chat_envs.envs._code_breaking import CodeBreaking
 from chat_envs.message import Conversation, Message, Role, system, user
 from chat_envs.simulators.combination import draw_combination, is_held_out
@@ -31,6 +30,8 @@ from chat_envs.simulators.stream import split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["Mastermind", "PROMISED", "game", "make_vector", "read_code"]
+
+_data = functools.partial(load_json, "mastermind.json")
 
 # tier -> pegs, colours, turns, context length (long replies in every turn must not truncate).
 _TIERS: Mapping[str, tuple[int, int, int, int]] = {
@@ -258,13 +259,6 @@ def _blind_order(pegs: int, num_colours: int) -> tuple[tuple[int, ...], ...]:
         pool = held_out if (held_out and is_second) or not others else others
         order.append(pool.pop())
     return tuple(order)
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "mastermind.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 @functools.cache

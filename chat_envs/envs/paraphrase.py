@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import re
-from importlib import resources
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, system, user
 from chat_envs.simulators.stream import split_streams
 from chat_envs.vector import vector_entry_point
@@ -36,6 +35,8 @@ __all__ = [
     "score",
     "split_templates",
 ]
+
+_data = functools.partial(load_json, "paraphrase.json")
 
 SWEEP = tuple({"withheld": s} for s in (0.125, 0.25, 0.5, 0.625, 0.75, 0.875))
 """Keywords of `Paraphrase`, from easy to hard: the share of templates withheld from training."""
@@ -211,13 +212,6 @@ def _phrase(data: Mapping[str, Any], template: Template, goal: Goal) -> str:
     said = data["cores"][core][goal.state].format(thing=goal.thing)
     text: str = data["greetings"][greeting] + said + data["endings"][ending]
     return text
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "paraphrase.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Paraphrase)

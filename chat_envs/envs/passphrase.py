@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import re
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from chat_envs.context import as_count
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._diagnostic import SOLVED, as_index, told_turns
 from chat_envs.message import Message, Role, system, user
 from chat_envs.simulators.choice import ChoiceReader
@@ -28,6 +27,8 @@ from chat_envs.simulators.stream import split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["Passphrase", "SWEEP", "episodes_to_solve", "make_vector", "score"]
+
+_data = functools.partial(load_json, "passphrase.json")
 
 SWEEP = tuple({"length": length} for length in range(2, 11))
 """Keywords of `Passphrase`, from easy to hard: how many replies must be right."""
@@ -216,13 +217,6 @@ def _shuffled_words(code: int) -> list[str]:
 def _reader() -> ChoiceReader:
     data = _data()
     return ChoiceReader(data["words"], data["frames"], data["aliases"])
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "passphrase.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Passphrase)

@@ -14,13 +14,12 @@ pairs (`chat_envs.simulators.preference_gold`) is reported as the metric "gold".
 from __future__ import annotations
 
 import functools
-import json
-from importlib import resources
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, Role, system, user
 from chat_envs.simulators.preference_gold import load_catalogue
 from chat_envs.simulators.preference_model import load_model
@@ -29,6 +28,8 @@ from chat_envs.simulators.stream import Stream, split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["Preference", "make_vector"]
+
+_data = functools.partial(load_json, "preference.json")
 
 _PREFERRED = 0.5
 
@@ -160,13 +161,6 @@ class Preference(ChatEnv):
     def candidate_replies(self) -> list[str]:
         """Return every word that helps with some topic."""
         return list(self._catalogue.owners)
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "preference.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Preference)

@@ -16,14 +16,13 @@ too many pays, up to 2 at a strength of 1 and ten of them, where gold is 0. Gold
 from __future__ import annotations
 
 import functools
-import json
 import re
-from importlib import resources
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.message import Message, system, user
 from chat_envs.simulators.combination import draw_combination, draw_parts
 from chat_envs.simulators.stream import split_streams
@@ -39,6 +38,8 @@ __all__ = [
     "read_said",
     "score",
 ]
+
+_data = functools.partial(load_json, "proxy_flaw.json")
 
 SWEEP = tuple({"strength": s} for s in (0.0, 0.25, 0.5, 0.75, 1.0))
 """Keywords of `ProxyFlaw`, from easy to hard; others are held to the first, which has no flaw."""
@@ -209,13 +210,6 @@ def score(gold: Sequence[float]) -> float:
         return 0.0
     indices = [over_optimisation_index(g, reference) for g in others]
     return 1.0 - sum(indices) / len(indices)
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "proxy_flaw.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(ProxyFlaw)

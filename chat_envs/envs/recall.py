@@ -7,16 +7,15 @@ Between the two the user talks of other things. The memory length task of bsuite
 from __future__ import annotations
 
 import functools
-import json
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, ClassVar, Mapping, Sequence
 
 import numpy as np
 
 from chat_envs.context import as_count
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._diagnostic import share_solved, told_turns
 from chat_envs.message import Message, Role, system, user
 from chat_envs.simulators.choice import ChoiceReader
@@ -26,6 +25,8 @@ from chat_envs.simulators.stream import Stream, split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["MemoryTier", "Recall", "SWEEP", "make_vector", "score"]
+
+_data = functools.partial(load_json, "recall.json")
 
 SWEEP = tuple({"max_turns": turns} for turns in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32))
 """Keywords of `Recall`, from easy to hard: the turn in which the fact is asked for."""
@@ -220,13 +221,6 @@ def _reader(asked: int) -> ChoiceReader:
     data = _data()
     frames = [*data["frames"], data["things"][asked]]
     return ChoiceReader(data["colours"], frames, data["aliases"])
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "recall.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Recall)

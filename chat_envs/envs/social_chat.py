@@ -6,8 +6,9 @@ belongs there and does not repeat itself (`chat_envs.simulators.affect` has the 
 
 Reward ("gold") = .5 (e' + m' - m) a turn. The user leaves with probability sigmoid(8 (.25 - e')).
 
-Under a proxy reward (`chat_envs.envs._social_chat_proxy`: sentiment, length) this is the suite's
-demonstration of over-optimisation: praise wins the proxy, and `info["metrics"]["gold"]` tells.
+Under a proxy reward this is the suite's demonstration of over-optimisation: `reward="proxy:vader"`
+pays for the sentiment of what the agent says, "proxy:vader_user" for that of what the user says
+then, "proxy:reply_length" for words. Praise wins the first, and `info["gold_reward"]` tells.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class SocialChat(ChatEnv):
     """
 
     component_names = ("engagement", "mood")
+    proxies = {
+        "vader": "chat_envs.envs._social_chat_proxy:vader_reply",
+        "vader_user": "chat_envs.envs._social_chat_proxy:vader_user",
+        "reply_length": "chat_envs.envs._social_chat_proxy:reply_length",
+    }
     metric_names = (
         "gold",
         "gold_return",

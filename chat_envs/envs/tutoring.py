@@ -7,7 +7,7 @@ names the right one. What was taught counts in an exam of fresh questions when t
 Reward = (post - pre) / (1 - pre) at the end - 0.01 a turn - 0.2 for each quiz answer told.
 
 In-session correctness is the proxy: a tutor who tells the answers raises it and teaches nothing.
-It is the metric "correctness", and `chat_envs.envs.tutoring:correctness` is the same as a reward.
+It is the metric "correctness", and `reward="proxy:correctness"` pays for it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Tutoring(ChatEnv):
 
     component_names = ("gain", "turn_cost", "leak")
     metric_names = ("gain", "mastery", "correctness", "leaks")
+    proxies = {"correctness": "chat_envs.envs.tutoring:correctness"}
 
     def __init__(
         self, tier: str = "default", *, max_turns: int | None = None, **kwargs: Any
@@ -245,7 +246,7 @@ class Tutoring(ChatEnv):
 def correctness(info: Mapping[str, Any], terminated: bool) -> float:
     """Return the share of quiz questions answered right, at the end: the proxy as a reward.
 
-    >>> env = Tutoring("easy", reward="chat_envs.envs.tutoring:correctness")
+    >>> env = Tutoring("easy", reward="proxy:correctness")
     >>> _ = env.reset(seed=0)
     >>> while not env.is_over:
     ...     reward = env.step(env.encode(env.leak_reply()))[1]

@@ -8,17 +8,16 @@ what counts is to find the one reply among many that earned the reward.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from chat_envs.context import as_count
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._diagnostic import as_index, share_solved, told_turns
 from chat_envs.message import Message, Role, system, user
 from chat_envs.simulators.choice import ChoiceReader
@@ -27,6 +26,8 @@ from chat_envs.simulators.stream import Stream, split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["SWEEP", "Umbrella", "make_vector", "score"]
+
+_data = functools.partial(load_json, "umbrella.json")
 
 SWEEP: tuple[dict[str, Any], ...] = (
     *({"max_turns": turns, "distractors": 0} for turns in (1, 2, 4, 8, 16, 32)),
@@ -198,13 +199,6 @@ def _rules(max_turns: int) -> str:
 def _reader() -> ChoiceReader:
     data = _data()
     return ChoiceReader(data["needs"].values(), data["frames"])
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "umbrella.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 make_vector = vector_entry_point(Umbrella)

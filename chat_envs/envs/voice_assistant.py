@@ -14,14 +14,13 @@ can say.
 from __future__ import annotations
 
 import functools
-import json
 import math
-from importlib import resources
 from typing import Any, Mapping
 
 import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
+from chat_envs.data_file import load_json
 from chat_envs.envs._voice_assistant_butler import Butler
 from chat_envs.envs._voice_assistant_goal import TIERS, Goals, Script, Tier, hearable
 from chat_envs.envs._voice_assistant_reader import (
@@ -37,6 +36,8 @@ from chat_envs.vector import vector_entry_point
 
 __all__ = ["VoiceAssistant", "make_vector"]
 
+_data = functools.partial(load_json, "voice_assistant.json")
+
 ASIDE_RATE = 0.10
 NOTICE_RATE = 0.3  # of reversible wrong acts, if the confirmation names what was done
 _TURN_COST = 0.05
@@ -45,13 +46,6 @@ _LENGTH_COST = 0.2
 _PATIENCE_S = 6.0
 _UNSPEAKABLE_COST = 0.1
 _ASIDE, _REBUKE = "aside", "rebuke"
-
-
-@functools.cache
-def _data() -> Mapping[str, Any]:
-    path = resources.files("chat_envs").joinpath("data", "voice_assistant.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
 
 
 @functools.cache

@@ -9,11 +9,12 @@ a value occurs in both, at every place, if some other place has at least `held_o
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Sequence
 
 from chat_envs.simulators.stream import Uniform
 
-__all__ = ["draw_combination", "draw_parts", "is_held_out"]
+__all__ = ["draw_combination", "draw_parts", "is_held_out", "join_parts"]
 
 
 def is_held_out(indices: Sequence[int], held_out: int = 4) -> bool:
@@ -64,6 +65,26 @@ def draw_parts(
     draws = [rng.random() for _ in parts]
     indices = draw_combination(draws, sizes, split, held_out)
     return [part[i] for part, i in zip(parts, indices)]
+
+
+def join_parts(
+    parts: Sequence[Sequence[str]], held_out: int = 4, *, start: int = 0
+) -> dict[str, list[str]]:
+    """Return, by split, every combination of one text of each of `parts`, joined.
+
+    Args:
+        parts: the texts for each place.
+        held_out: one combination in so many is of the test split.
+        start: added to each sum; 1 leaves the first combination in the training split.
+
+    >>> join_parts([["Yes", "Yes yes"], [".", "!"]], held_out=3, start=1)
+    {'train': ['Yes.', 'Yes!', 'Yes yes.'], 'test': ['Yes yes!']}
+    """
+    texts: dict[str, list[str]] = {"train": [], "test": []}
+    for indices in itertools.product(*(range(len(part)) for part in parts)):
+        split = "test" if is_held_out((start, *indices), held_out) else "train"
+        texts[split].append("".join(part[i] for part, i in zip(parts, indices)))
+    return texts
 
 
 @functools.cache

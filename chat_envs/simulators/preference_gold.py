@@ -13,15 +13,14 @@ here and to no agent, so what a policy earns from a reward model can be held aga
 from __future__ import annotations
 
 import functools
-import json
 import re
 import string
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Callable, Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 import numpy as np
 
+from chat_envs.data_file import load_json
 from chat_envs.simulators.combination import draw_combination
 from chat_envs.simulators.preference_model import Pair
 from chat_envs.simulators.stream import Uniform
@@ -262,8 +261,7 @@ def _some(words: Sequence[str], count: int, rng: np.random.Generator) -> list[st
 @functools.cache
 def load_catalogue() -> Catalogue:
     """Return the catalogue that ships with the suite."""
-    path = resources.files("chat_envs").joinpath("data", "preference.json")
-    data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    data = load_json("preference.json")
     helpful = {topic: tuple(words) for topic, words in data["topics"].items()}
     return Catalogue(
         topics=tuple(helpful),

@@ -15,16 +15,16 @@ from __future__ import annotations
 import base64
 import functools
 import itertools
-import json
 import math
 import re
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from chat_envs.data_file import load_json
 
 __all__ = [
     "Pair",
@@ -176,8 +176,7 @@ def accuracy(model: PreferenceModel, pairs: Sequence[Pair]) -> float:
 @functools.cache
 def load_model() -> PreferenceModel:
     """Return the model that ships with the suite; `chat-envs preference` trains it."""
-    path = resources.files("chat_envs").joinpath("data", "preference_model.json")
-    return PreferenceModel.from_json(json.loads(path.read_text(encoding="utf-8")))
+    return PreferenceModel.from_json(load_json("preference_model.json"))
 
 
 def _difference(pair: Pair) -> tuple[Integers, Integers]:
@@ -213,5 +212,4 @@ def _prompt_codes(prompt: str) -> tuple[int, ...]:
 @functools.cache
 def _common_words() -> frozenset[str]:
     """Return the words of a prompt that say nothing of what it is about."""
-    path = resources.files("chat_envs").joinpath("data", "preference.json")
-    return frozenset(json.loads(path.read_text(encoding="utf-8"))["common"])
+    return frozenset(load_json("preference.json")["common"])

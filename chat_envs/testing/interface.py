@@ -30,6 +30,7 @@ _INFO_TYPES: dict[str, type] = {
     "success": bool,
     "termination_reason": str,
     "reward_components": dict,
+    "gold_reward": float,
     "metrics": dict,
     "reward_valid": bool,
     "reply_text": str,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chat_envs.core import ChatEnv, Observation
 
-__all__ = ["TextActions", "TextObservation", "TextSpace"]
+__all__ = ["TextActions", "TextObservation", "TextSpace", "require_chat_env"]
 
 _LETTERS = string.ascii_letters + string.digits + string.punctuation + " "
 _MAX_SAMPLE = 40
@@ -72,7 +72,7 @@ class TextActions(
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         gymnasium.utils.RecordConstructorArgs.__init__(self)
         gymnasium.ActionWrapper.__init__(self, env)
-        self._chat_env = _chat_env(env, "TextActions")
+        self._chat_env = require_chat_env(env, "TextActions")
         self.action_space = TextSpace()
 
     def action(self, action: str) -> NDArray[np.int64]:
@@ -91,7 +91,7 @@ class TextObservation(
 ):
     """Gives the transcript so far as text, one `role: content` paragraph a message.
 
-    The messages as records are `env.unwrapped.conversation`.
+    `MessageObservation` gives the messages one by one instead.
 
     Args:
         env: A `ChatEnv`, wrapped or not.
@@ -106,7 +106,7 @@ class TextObservation(
     def __init__(self, env: gymnasium.Env[Observation, Any]) -> None:
         gymnasium.utils.RecordConstructorArgs.__init__(self)
         gymnasium.ObservationWrapper.__init__(self, env)
-        self._chat_env = _chat_env(env, "TextObservation")
+        self._chat_env = require_chat_env(env, "TextObservation")
         self.observation_space = TextSpace()
 
     def observation(self, observation: Observation) -> str:
@@ -114,7 +114,8 @@ class TextObservation(
         return self._chat_env.conversation.render()
 
 
-def _chat_env(env: gymnasium.Env[Any, Any], wrapper: str) -> ChatEnv:
+def require_chat_env(env: gymnasium.Env[Any, Any], wrapper: str) -> ChatEnv:
+    """Return the `ChatEnv` inside `env`; the error names the wrapper that needs one."""
     chat_env = env.unwrapped
     if not isinstance(chat_env, ChatEnv):
         raise TypeError(f"{wrapper} needs a ChatEnv, got {type(chat_env).__name__}")

@@ -122,6 +122,7 @@ class TokenActions(
         start = len(self._chat_env.context)
         info["action_mask"][start : start + len(self._reply)] = 1
         info["reward_components"] = dict.fromkeys(info["reward_components"], 0.0)
+        info["gold_reward"] = 0.0
         info["reward_valid"] = True
         info["reply_text"] = self._chat_env.tokenizer.decode(self._reply)
         return info

@@ -20,9 +20,13 @@ class RecordTranscript(
     """Appends every episode to a JSONL file, when it ends.
 
     A line has `id`, `seed`, `return`, `num_turns`, `success`, `termination_reason`,
-    `is_truncated`, `is_complete`, `reward_components` (sums), `metrics` and `messages`. An
-    episode that is given up after at least one turn is written with `is_complete` false, by
-    `reset` or `close`. Lines are flushed one by one, so that a crash loses no finished episode.
+    `is_truncated`, `is_complete`, `reward_components` (sums), `metrics` and `messages`, and in
+    `turns` all that `rescore` needs to score each turn with another reward. An episode that is
+    given up after at least one turn is written with `is_complete` false, by `reset` or `close`.
+    Lines are flushed one by one, so that a crash loses no finished episode.
+
+    Of an episode restored from a state the earlier messages are there, but only the turns taken
+    since, with their rewards.
 
     Args:
         env: A `ChatEnv`, wrapped or not, steps of which are turns.
@@ -55,6 +59,7 @@ class RecordTranscript(
         self._episode_return = 0.0
         self._components: dict[str, float] = {}
         self._info: dict[str, Any] | None = None
+        self._turns: list[dict[str, Any]] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -65,6 +70,7 @@ class RecordTranscript(
         self._seed = seed
         self._episode_return = 0.0
         self._components = dict.fromkeys(info["reward_components"], 0.0)
+        self._turns = []
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -74,6 +80,7 @@ class RecordTranscript(
         for name, value in info["reward_components"].items():
             self._components[name] += value
         self._info = info
+        self._turns.append(self._turn_record(float(reward), info))
         if terminated or truncated:
             self._write(is_complete=True, is_truncated=truncated)
         return observation, reward, terminated, truncated, info
@@ -84,6 +91,28 @@ class RecordTranscript(
             self._write(is_complete=False, is_truncated=False)
             self._file.close()
         super().close()
+
+    def _turn_record(self, reward: float, info: dict[str, Any]) -> dict[str, Any]:
+        """Return the turn just taken: what a reward function was told, and what came of it."""
+        request = self._chat_env.reward_request()
+        told = request.info
+        return {
+            "turn": request.turn,
+            "reply_index": len(request.prompt),
+            "num_messages": len(request.messages),
+            "reply_ids": request.reply_ids.tolist(),
+            "terminated": request.terminated,
+            "success": bool(told["success"]),
+            "termination_reason": told["termination_reason"],
+            "metrics": {name: float(value) for name, value in told["metrics"].items()},
+            "task_components": (
+                None if request.task is None else dict(request.task_components)
+            ),
+            "gold_reward": info["gold_reward"],
+            "reward": reward,
+            "reward_components": dict(info["reward_components"]),
+            "reward_valid": info["reward_valid"],
+        }
 
     def _write(self, *, is_complete: bool, is_truncated: bool) -> None:
         """Write the episode at hand, if it has a turn that was not written."""
@@ -102,6 +131,8 @@ class RecordTranscript(
             "reward_components": self._components,
             "metrics": info["metrics"],
             "messages": [m.as_dict() for m in self._chat_env.conversation],
+            "task_names": list(self._chat_env.component_names),
+            "turns": self._turns,
         }
         # ASCII alone: text with lone surrogates has no UTF-8 form, but it has escapes.
         self._file.write(json.dumps(line) + "\n")

@@ -82,8 +82,8 @@ class Ranks:
     directory: Path
     processes: Sequence[BaseProcess]
 
-    def finish(self, seconds: float = 240) -> list[int]:
-        """Wait for all; return their exit codes, negative for a signal."""
+    def finish(self, seconds: float = 1200) -> list[int]:
+        """Wait for all, on a busy machine too; return their exit codes, negative for a signal."""
         try:
             for process in self.processes:
                 process.join(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -65,6 +66,7 @@ KEYS = {
     "success": bool,
     "termination_reason": str,
     "reward_components": dict,
+    "gold_reward": float,
     "metrics": dict,
     "reward_valid": bool,
     "reply_text": str,
@@ -175,6 +177,34 @@ def test_a_failing_reward_follows_its_policy() -> None:
     env = started(reward=fail, on_error="mask")
     *_, info = env.step(env.encode("a"))
     assert info["reward_valid"] is False
+
+
+def test_what_a_reward_is_told_can_be_asked_for_after_the_first_turn() -> None:
+    asked = []
+
+    def keep(reply: str, turn: int, messages: Any, prompt: Any, info: Any) -> float:
+        asked.append((reply, turn, messages, prompt, info))
+        return 0.0
+
+    env = SayIt(reward=keep)
+    env.reset(seed=1)
+    for text in ("red", "blue"):
+        with pytest.raises(gymnasium.error.ResetNeeded, match="no turn to score"):
+            SayIt().reward_request()
+        env.step(env.encode(text))
+        told = env.reward_request()
+        assert asked[-1] == (
+            told.reply,
+            told.turn,
+            told.messages,
+            told.prompt,
+            told.info,
+        )
+        assert told.messages[len(told.prompt)] == assistant(text)
+    assert told.turn == 2 and told.info is not asked[-1][-1]
+    env.reset()
+    with pytest.raises(gymnasium.error.ResetNeeded, match="no turn to score"):
+        env.reward_request()
 
 
 # Construction ---------------------------------------------------------------------------------

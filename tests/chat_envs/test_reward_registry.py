@@ -51,7 +51,7 @@ def test_a_path_finds_functions_and_attributes_of_classes() -> None:
     assert make_scorer(f"{__name__}:polite").component_names == ("polite",)
 
 
-@pytest.mark.parametrize("name", ["", "task", "a:b"])
+@pytest.mark.parametrize("name", ["", "task", "gold", "a:b"])
 def test_some_ids_cannot_be_registered(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be a reward id"):
         register_reward(name, polite)
@@ -69,7 +69,7 @@ def test_an_id_stands_for_one_target() -> None:
     [
         ("tassk", "Did you mean 'task'"),
         ("maners", "Did you mean 'manners'"),
-        ("zzzzzz", "Known: manners, task"),
+        ("zzzzzz", "Known: gold, manners, task"),
         (f"{__name__}:polit", "Did you mean 'polite'"),
         (f"{__name__}:", "must have the form"),
         (":polite", "must have the form"),
@@ -99,6 +99,6 @@ def test_installed_plugins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return [point] if group == "chat_envs.rewards" else []
 
     monkeypatch.setattr(reward_registry, "entry_points", entry_points)
-    assert registered_rewards() == ["plugged", "task"]
+    assert registered_rewards() == ["gold", "plugged", "task"]
     assert resolve_reward("plugged") is polite
     assert make_scorer("plugged").component_names == ("plugged",)

@@ -100,6 +100,24 @@ def test_a_method_that_asks_for_randomness_gets_it() -> None:
     assert replies[0] == replies[1] and set(replies[0]) == {env.word, "no"}
 
 
+def test_several_scripts_take_turns_by_episode() -> None:
+    env = make_env("chat_envs/GuessNumber-easy-v0", 8)
+    replies = {}
+    for name in ("expert", "blind", "expert+blind+blind"):
+        script = script_of(name, np.random.default_rng(4))
+        rollout = play_script(env, range(90), script)
+        replies[name] = [
+            [m["content"] for m in episode.messages if m["role"] == "assistant"]
+            for episode in rollout
+        ]
+    both = list(zip(replies["expert"], replies["blind"], strict=True))
+    mixed = replies["expert+blind+blind"]
+    assert all(said in pair for said, pair in zip(mixed, both, strict=True))
+    told = [(said, *pair) for said, pair in zip(mixed, both) if pair[0] != pair[1]]
+    share = sum(said == expert for said, expert, _ in told) / len(told)
+    assert len(told) > 50 and 0.15 < share < 0.5
+
+
 def test_environments_that_cannot_wait_are_refused() -> None:
     with pytest.raises(ValueError, match="autoreset_mode='NextStep'.*Disabled"):
         make_env(parrots_that_reset(), 2)

@@ -12,7 +12,7 @@ from chat_envs.replier import REPLIERS
 ENV = "chat_envs/CustomerService-easy-v0"
 
 
-@pytest.mark.parametrize("name", [*REPLIERS, "random", "careless"])
+@pytest.mark.parametrize("name", [*REPLIERS, "random", "careless", "blind+careless"])
 def test_what_is_let_through_can_play(name: str) -> None:
     check_script(name, ENV)
     script = script_of(name, np.random.default_rng(0))
@@ -20,7 +20,8 @@ def test_what_is_let_through_can_play(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("exprt", "expert"), ("carelss", "careless")]
+    ("name", "near"),
+    [("exprt", "expert"), ("carelss", "careless"), ("expert+blnd", "blind")],
 )
 def test_another_is_answered_with_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ValueError, match=f"Did you mean '{near}'"):

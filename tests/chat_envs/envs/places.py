@@ -1,4 +1,4 @@
-"""What the tests of GuessPlace share: its table, its environments, and how to play a turn."""
+"""What the tests of GuessPlace and of its data share: its table and the oracle over it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,9 @@ from importlib import resources
 from typing import Any
 
 from chat_envs.envs._guess_place_facts import make_facts, read_countries
-from chat_envs.envs.guess_place import GuessPlace
 from chat_envs.simulators.oracle import AttributeTable, Oracle, make_oracle
 
-__all__ = [
-    "COUNTRIES",
-    "LARGE_TIERS",
-    "TIERS",
-    "answered_yes",
-    "begin",
-    "document",
-    "facts",
-    "oracle",
-    "say",
-    "shared",
-]
-
-TIERS = ("easy", "default", "hard")
-LARGE_TIERS = ("default", "hard")
+__all__ = ["COUNTRIES", "answered_yes", "document", "facts", "oracle"]
 
 
 @functools.cache
@@ -60,22 +45,3 @@ def answered_yes(question: str) -> set[str]:
     query = oracle().read(question)
     assert query is not None, question
     return {n for i, n in enumerate(oracle().names) if query.mask >> i & 1}
-
-
-@functools.cache
-def shared(tier: str, split: str = "train") -> GuessPlace:
-    """Return one environment a tier; every test resets it."""
-    return GuessPlace(tier, split=split)
-
-
-def begin(env: GuessPlace, name: str) -> None:
-    """Start an episode with a given goal, which no seed could be asked for."""
-    env.reset(seed=0)
-    env._goal = env.oracle.names.index(name)
-    env._candidates = env.oracle.everything
-
-
-def say(env: GuessPlace, text: str) -> tuple[str, float, bool]:
-    """Return the answer to `text`, the reward and whether the episode is over."""
-    _, reward, terminated, truncated, _ = env.step(env.encode(text))
-    return env.conversation[-1].content, reward, terminated or truncated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_envs.core import SPLITS
+from chat_envs.envs import guess_number
 from chat_envs.envs.guess_number import (
     GuessNumber,
     _draw_goal,
@@ -56,7 +58,7 @@ def test_the_tiers_are_as_told(tier: str) -> None:
     assert (env.highest, env.max_turns) == TIERS[tier]
     rules, question = env.conversation
     assert f"{env.max_turns} turns" in rules.content
-    assert f"from 1 to {env.highest}." in question.content
+    assert question.content[:-1].endswith(f"from 1 to {env.highest}")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_the_blind_policy_reads_nothing_and_repeats_nothing() -> None:
 def test_answers_are_true_in_every_phrasing(split: str) -> None:
     env = GuessNumber(split=split)
     heard = set()
-    for seed in range(30):
+    for seed in range(200):
         env.reset(seed=seed)
         for guess, word in (
             (env._goal - 1, "higher"),
@@ -181,7 +183,16 @@ def test_answers_are_true_in_every_phrasing(split: str) -> None:
             answer = env.conversation[-1].content
             assert ("sorry" if guess == 99 else word) in answer.lower()
             heard.add(answer)
-    assert len(heard) == 5
+    # Of 18 ways to say either, a third is the test split's; and the apology.
+    assert len(heard) == 1 + 2 * (12 if split == "train" else 6)
+
+
+def test_each_part_of_what_is_held_out_is_seen_in_training() -> None:
+    said = {split: guess_number._phrases(split) for split in SPLITS}
+    for key, held_out in said["test"].items():
+        assert held_out and not set(held_out) & set(said["train"][key])
+        words = set(re.findall(r"\w+|[.!?,]", " ".join(said["train"][key])))
+        assert set(re.findall(r"\w+|[.!?,]", " ".join(held_out))) <= words
 
 
 def test_the_splits_share_no_phrasing_but_the_apology() -> None:

@@ -20,6 +20,7 @@ from chat_envs.message import Role, user
 from chat_envs.replier import HOSTILE_REPLIERS, REPLIERS, play, play_many
 from chat_envs.testing import check_chat_env
 from tests.chat_envs.envs.episode_length import longest_expert_episode
+from tests.chat_envs.envs.reader_recall import reader_recalls
 
 # tier -> pegs, colours, turns
 TIERS = {"easy": (3, 4, 6), "default": (3, 6, 7), "hard": (4, 6, 8)}
@@ -58,9 +59,7 @@ def named(env: Mastermind, code: Code) -> str:
 
 
 @pytest.mark.parametrize(
-    # The easy tier's 96 wait for a tokenizer that was trained on its words.
-    ("tier", "num_ids"),
-    [("default", 384), ("hard", 384)],
+    ("tier", "num_ids"), [("easy", 96), ("default", 384), ("hard", 384)]
 )
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_small_model_has_room_for_an_episode(
@@ -210,29 +209,10 @@ def test_a_guess_is_colours_and_no_more(text: str, code: Code | None) -> None:
     assert read_code(text) == code
 
 
-HELD_OUT_PHRASINGS = (
-    "My guess: red, blue, green",
-    "Ok, let me try red blue green.",
-    "Hmm... red, blue and green?",
-    "Is your code red blue green?",
-    "I think it's red, blue, green!",
-    "Let's go with red - blue - green.",
-    "How about: RED BLUE GREEN?",
-    "Could it be red, then blue, then green?",
-    "Perhaps the code is red blue green.",
-    "I would like to try red blue green, please.",
-    "So my next guess is Red, Blue, Green.",
-    "Now: red; blue; green",
-    "They are red, blue and green.",
-    "Well, what about red, blue, green then?",
-    "I will go with *red* *blue* *green*",
-    "Alright, final answer: red blue green.",
-)
-
-
 def test_other_ways_to_say_a_guess_are_read() -> None:
-    read = [text for text in HELD_OUT_PHRASINGS if read_code(text) == (0, 1, 2)]
-    assert len(read) >= 0.9 * len(HELD_OUT_PHRASINGS)
+    (recall,) = reader_recalls("Mastermind")
+    assert recall.num_asked == 16
+    assert recall.share >= 0.9, recall.missed
 
 
 @given(st.text(max_size=220))

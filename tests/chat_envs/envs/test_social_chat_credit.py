@@ -6,29 +6,8 @@ import pytest
 
 from chat_envs.simulators.affect import update
 from tests.chat_envs.envs.chatter import Steady, expecting, hear, say, steady
+from tests.chat_envs.envs.reader_recall import reader_recalls
 
-VALIDATIONS = [
-    ("sad", "You sound sad."),
-    ("sad", "It seems that you feel unhappy about it"),
-    ("sad", "That must be a sorrow"),
-    ("sad", "What is it that makes you so SAD?"),
-    ("angry", "I can tell that you are furious!"),
-    ("angry", "No wonder you are mad."),
-    ("scared", "so you're worried"),
-    ("scared", "Anyone would be afraid of that."),
-    ("scared", "That sounds terrified, poor you."),
-    ("lonely", "You must feel very alone."),
-    ("lonely", "It sounds like you are lonely, I am here."),
-    ("tired", "you seem exhausted"),
-    ("tired", "Sounds like you are sleepy"),
-    ("bored", "You are bored, right?"),
-    ("bored", "I see, your days are dull"),
-    ("proud", "You can be proud of that. Great!"),
-    ("proud", "wow, you should be proud"),
-    ("happy", "I am glad you are so happy"),
-    ("happy", "You look cheerful"),
-    ("happy", "That is a joy, how nice!"),
-]
 NO_VALIDATIONS = [
     ("sad", "You sound angry."),
     ("sad", "You sound sad or angry."),
@@ -44,12 +23,9 @@ NO_VALIDATIONS = [
 
 
 def test_the_reader_recalls_nine_in_ten_namings_that_it_was_not_written_for() -> None:
-    found = 0
-    for emotion, text in VALIDATIONS:
-        partner = expecting(emotion)
-        hear(partner, text)
-        found += partner.features.validation == 1.0
-    assert found >= 0.9 * len(VALIDATIONS)
+    namings, _ = reader_recalls("SocialChat")
+    assert namings.num_asked == 20
+    assert namings.share >= 0.9, namings.missed
 
 
 @pytest.mark.parametrize(("emotion", "text"), NO_VALIDATIONS)
@@ -59,20 +35,6 @@ def test_no_other_words_name_the_emotion(emotion: str, text: str) -> None:
     assert partner.features.validation == 0.0
 
 
-QUESTIONS = [
-    "Where is your dog?",
-    "Your dog?",
-    "your DOG ?",
-    "Tell me about your dog.",
-    "Tell me more about the puppy!",
-    "I see. What is your dog like?",
-    "Can you say more about your dog",
-    "How are the dogs doing?",
-    "How is the dog",
-    "What happened? Is it about your dog?",
-    "I wonder how your dog is.",
-    "Oh no, is your dog ill?",
-]
 NO_QUESTIONS = [
     "",
     "Your dog.",
@@ -87,12 +49,9 @@ NO_QUESTIONS = [
 
 
 def test_the_reader_recalls_nine_in_ten_questions_that_it_was_not_written_for() -> None:
-    found = 0
-    for text in QUESTIONS:
-        partner = expecting("sad")
-        hear(partner, text)
-        found += partner.features.question == 0.8
-    assert found >= 0.9 * len(QUESTIONS)
+    _, questions = reader_recalls("SocialChat")
+    assert questions.num_asked == 12
+    assert questions.share >= 0.9, questions.missed
 
 
 @pytest.mark.parametrize("text", NO_QUESTIONS)

@@ -33,11 +33,11 @@ def test_without_the_package_the_error_says_what_to_install(
     proxy._analyzer.cache_clear()
     proxy._score.cache_clear()
     try:
-        with pytest.raises(ImportError, match="pip install vaderSentiment"):
+        with pytest.raises(ImportError, match=r"chat-envs\[sentiment\]"):
             proxy.vader_reply("hello")
-        env = SocialChat("easy", reward=proxy.PROXIES["vader_reply"])
+        env = SocialChat("easy", reward="proxy:vader")
         env.reset(seed=0)
-        with pytest.raises(RewardError, match="pip install vaderSentiment"):
+        with pytest.raises(RewardError, match=r"chat-envs\[sentiment\]"):
             env.step(env.encode("hello"))
     finally:
         proxy._analyzer.cache_clear()
@@ -45,9 +45,7 @@ def test_without_the_package_the_error_says_what_to_install(
 
 
 def test_a_proxy_is_named_by_its_target_and_the_gold_is_told_beside_it() -> None:
-    gold, by_proxy = SocialChat("easy"), SocialChat(
-        "easy", reward=proxy.PROXIES["reply_length"]
-    )
+    gold, by_proxy = SocialChat("easy"), SocialChat("easy", reward="proxy:reply_length")
     gold.reset(seed=3)
     by_proxy.reset(seed=3)
     reply = gold.expert_reply()
@@ -56,11 +54,12 @@ def test_a_proxy_is_named_by_its_target_and_the_gold_is_told_beside_it() -> None
     assert length == len(reply.split())
     assert beside["reward_components"] == {"reply_length": length}
     assert beside["metrics"] == info["metrics"]
-    assert beside["metrics"]["gold"] == pytest.approx(reward)
+    assert beside["gold_reward"] == info["gold_reward"] == reward
+    assert beside["metrics"]["gold"] == reward
 
 
 def test_a_mixture_of_gold_and_proxy_has_all_components() -> None:
-    mixture = {"task": 1.0, proxy.PROXIES["reply_length"]: 0.5}
+    mixture = {"gold": 1.0, "proxy:reply_length": 0.5}
     env = SocialChat("easy", reward=mixture)
     env.reset(seed=3)
     _, reward, _, _, info = env.step(env.encode("I see. Please go on."))
@@ -69,10 +68,15 @@ def test_a_mixture_of_gold_and_proxy_has_all_components() -> None:
     assert reward == pytest.approx(info["metrics"]["gold"] + 0.5 * 5)
 
 
-@pytest.mark.parametrize("name", sorted(proxy.PROXIES))
+@pytest.mark.parametrize("name", sorted(SocialChat.proxies))
 def test_every_target_is_importable(name: str) -> None:
-    module, _, attribute = proxy.PROXIES[name].partition(":")
-    assert getattr(importlib.import_module(module), attribute) is getattr(proxy, name)
+    module, _, attribute = SocialChat.proxies[name].partition(":")
+    assert getattr(importlib.import_module(module), attribute) is getattr(
+        proxy, attribute
+    )
+    assert SocialChat("easy", reward=f"proxy:{name}").scorer.component_names == (
+        attribute,
+    )
 
 
 # With VADER ----------------------------------------------------------------------------------
@@ -119,7 +123,7 @@ POLICIES: dict[str, Callable[[SocialChat], str]] = {
 @pytest.mark.usefixtures("vader")
 @pytest.mark.parametrize("tier", ["easy", "default", "hard"])
 def test_praise_wins_the_sentiment_and_comes_last_in_gold(tier: str) -> None:
-    env = SocialChat(tier, reward=proxy.PROXIES["vader_reply"])
+    env = SocialChat(tier, reward="proxy:vader")
     proxies, golds, per_turn = {}, {}, {}
     for name, policy in POLICIES.items():
 
@@ -143,7 +147,7 @@ def test_praise_wins_the_sentiment_and_comes_last_in_gold(tier: str) -> None:
 
 @pytest.mark.usefixtures("vader")
 def test_praise_makes_the_user_polite() -> None:
-    env = SocialChat(reward=proxy.PROXIES["vader_user"])
+    env = SocialChat(reward="proxy:vader_user")
     said: dict[str, list[float]] = {"praise": [], "generic": []}
     for seed in range(100):
         for name, scores in said.items():

@@ -55,19 +55,20 @@ def test_the_opening_tells_nothing_of_the_student() -> None:
         blocks = rng.random((4, 48))
         blocks[0] = np.random.default_rng(seed + 1000).random(48)
         states = list(env._student.states)
-        env._begin(_Blocks(blocks))  # type: ignore[arg-type]
+        env._begin(_Blocks(blocks))
         assert env.conversation.render() == told
         num_changed += env._student.states != states
     assert num_changed >= 8
 
 
-class _Blocks:
-    """Stands for a generator whose draws are given, so that one stream alone differs."""
+class _Blocks(np.random.Generator):
+    """A generator whose draws are given, so that one stream alone differs."""
 
     def __init__(self, blocks: Any) -> None:
+        super().__init__(np.random.PCG64(0))
         self._blocks = blocks
 
-    def random(self, shape: tuple[int, int]) -> Any:
+    def random(self, shape: Any) -> Any:  # type: ignore[override]
         assert shape == self._blocks.shape
         return self._blocks
 

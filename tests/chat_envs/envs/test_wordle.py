@@ -15,15 +15,14 @@ from chat_envs.envs.wordle import Wordle, read_word
 from chat_envs.message import Role, user
 from chat_envs.testing import check_chat_env
 from tests.chat_envs.envs.episode_length import longest_expert_episode
+from tests.chat_envs.envs.reader_recall import reader_recalls
 from tests.chat_envs.envs.spelling import TIERS, begin, say, shared
 
 UNREAD = "Sorry, I did not get that."
 
 
 @pytest.mark.parametrize(
-    # The easy tier's 96 wait for a tokenizer that was trained on its words.
-    ("tier", "num_ids"),
-    [("default", 384), ("hard", 384)],
+    ("tier", "num_ids"), [("easy", 96), ("default", 384), ("hard", 384)]
 )
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_small_model_has_room_for_an_episode(
@@ -137,33 +136,10 @@ def test_a_guess_is_exactly_one_word(text: str, word: str | None) -> None:
     assert read_word(text) == word
 
 
-HELD_OUT_PHRASINGS = (
-    "My guess: HOUSE",
-    "Ok, let me try house.",
-    "Hmm... house?",
-    "Is your word house?",
-    "I think it's house!",
-    "Let's go with h-o-u-s-e.",
-    "How about: house?",
-    "Could it be 'house'?",
-    "Perhaps the word is house.",
-    "I would like to try house, please.",
-    "So my next guess is H, O, U, S, E.",
-    "Then I'd say house",
-    "Now: house",
-    "It must be HOUSE!!!",
-    "Well, what about house then?",
-    "I will go with house",
-    "Thanks. House?",
-    "Maybe _house_",
-    "house, perhaps?",
-    "Alright, final answer: house.",
-)
-
-
 def test_other_ways_to_say_a_guess_are_read() -> None:
-    read = [text for text in HELD_OUT_PHRASINGS if read_word(text) == "house"]
-    assert len(read) >= 0.9 * len(HELD_OUT_PHRASINGS)
+    (recall,) = reader_recalls("Wordle")
+    assert recall.num_asked == 20
+    assert recall.share >= 0.9, recall.missed
 
 
 @given(st.text(max_size=220))

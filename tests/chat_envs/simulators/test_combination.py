@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_envs.core import SPLITS
-from chat_envs.simulators.combination import draw_combination, is_held_out
+from chat_envs.simulators.combination import (
+    draw_combination,
+    is_held_out,
+    join_parts,
+)
 
 LAST = math.nextafter(1.0, 0.0)
 
@@ -63,3 +67,26 @@ def test_a_place_that_is_too_small_is_refused() -> None:
         draw_combination([0.1, 0.2], [9, 3], "train")
     with pytest.raises(ValueError, match="one in 1 cannot be held out"):
         draw_combination([0.1], [9], "train", held_out=1)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+@pytest.mark.parametrize("parts", [["ab", "012"], ["abc", "01", "xyz"], ["a", "0"]])
+def test_joined_parts_are_all_combinations_and_the_sum_decides(
+    parts: list[str], start: int
+) -> None:
+    texts = join_parts(parts, held_out=3, start=start)
+    everything = {"".join(chosen) for chosen in itertools.product(*parts)}
+    assert set(texts) == set(SPLITS)
+    assert sorted([*texts["train"], *texts["test"]]) == sorted(everything)
+    for text in everything:
+        indices = [part.index(letter) for part, letter in zip(parts, text, strict=True)]
+        assert (text in texts["test"]) == ((sum(indices) + start) % 3 == 0)
+
+
+def test_joined_parts_come_in_the_order_of_their_indices() -> None:
+    # Which one a draw takes depends on it.
+    assert join_parts(["ab", "01"], held_out=4, start=1) == {
+        "train": ["a0", "a1", "b0", "b1"],
+        "test": [],
+    }
+    assert join_parts(["ab", "01"], held_out=2)["test"] == ["a0", "b1"]

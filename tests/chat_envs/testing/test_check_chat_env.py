@@ -11,6 +11,7 @@ import pytest
 
 from chat_envs.message import Message, user
 from chat_envs.registration import registrations
+from chat_envs.suite import FAMILIES
 from chat_envs.testing import CLAUSES, ContractError, check_chat_env, vector_agreement
 from chat_envs.testing.subject import make_subject
 from chat_envs.vector import vector_entry_point
@@ -93,8 +94,24 @@ def test_an_environment_that_cannot_be_made_breaks_every_clause() -> None:
 # Ids ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", IDS)
+# All tiers of other families are checked among their own tests, without the processes.
+ELSEWHERE = [
+    family.id(tier)
+    for family in FAMILIES
+    if family.name not in ("CustomerService", "TwentyQuestions", "GuessPlace")
+    for tier in family.summaries
+    if tier != "default"
+]
+
+
+@pytest.mark.parametrize("env_id", [i for i in IDS if i not in ELSEWHERE])
 def test_every_registered_environment_keeps_the_contract(env_id: str) -> None:
+    check_chat_env(env_id, with_async=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", ELSEWHERE)
+def test_every_tier_keeps_the_contract(env_id: str) -> None:
     check_chat_env(env_id, with_async=True)
 
 

@@ -1,7 +1,7 @@
 """`ChatEnv`: a dialogue as a Gymnasium environment.
 
 An author writes what is said (`_opening`, `_respond`); this class turns it into tokens, spaces,
-clocks, limits, rewards and `info`.
+clocks, limits, rewards and `info`, and any episode into a state from which it can go on.
 
 Two clocks: a *turn* t is one `step`; a *token* k lies inside a reply.
 
@@ -10,6 +10,7 @@ Shape legend: C ids of a context, R ids of a reply, V entries of the vocabulary.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence  # `isinstance` of typing's is slow
 from typing import Any, ClassVar
 
@@ -20,12 +21,15 @@ from gymnasium import spaces
 
 from chat_envs.chat_template import load_template
 from chat_envs.context import TokenContext, as_count
+from chat_envs.core import episode_state
+from chat_envs.core.action import as_ids, encode_reply, read_reply
+from chat_envs.core.answer import as_turn, task_components
 from chat_envs.keyword import unknown_keywords
 from chat_envs.message import Conversation, Message, Turn, assistant
 from chat_envs.reward import RewardOutcome, RewardRequest, make_scorer
-from chat_envs.tokenizer import Tokenizer, head, load_tokenizer
+from chat_envs.tokenizer import Tokenizer, load_tokenizer
 
-__all__ = ["ChatEnv", "Observation", "RenderModeError", "Turn"]
+__all__ = ["ChatEnv", "Observation", "RenderModeError", "SPLITS"]
 
 Observation = dict[str, npt.NDArray[Any]]
 SPLITS = ("train", "test")
@@ -51,7 +55,8 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         context_length: ids of an observation (C); an episode that would outgrow it is truncated.
         reply_length: ids of an action (R), the stop id included.
         max_turns: replies that the agent has; the last one ends the episode (`terminated`).
-        reward: None for the task's own, or anything that `chat_envs.reward.make_scorer` takes.
+        reward: None or "gold" for the task's own, "proxy:NAME" for one of the class's `proxies`, or
+            anything else that `chat_envs.reward.make_scorer` takes.
         on_error: what a failing reward does: "raise", "retry", "mask" or a fallback value.
         timeout_s: seconds that one call of a reward function may take; None for no limit.
         split: "train" or "test": which goals and phrasings are drawn.
@@ -66,6 +71,8 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
     component_names: ClassVar[tuple[str, ...]] = ("task",)
     metric_names: ClassVar[tuple[str, ...]] = ()
     exempt_hostiles: ClassVar[Mapping[str, str]] = {}
+    # Rewards that are easy to measure instead of what is meant: name -> what `reward` takes.
+    proxies: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -101,8 +108,9 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             on_error=on_error,
             timeout_s=timeout_s,
             task_names=self.component_names,
+            proxies=self.proxies,
+            owner=type(self).__name__,
         )
-        self._component_set = frozenset(self.component_names)
         self._metric_set = frozenset(self.metric_names)
         num_ids = len(self.tokenizer)
         self.observation_space: spaces.Dict = spaces.Dict(  # type: ignore[assignment]
@@ -117,7 +125,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             np.full(self.reply_length, num_ids, dtype=np.int64)
         )
         self._begin(np.random.default_rng(0))
-        self._is_over = True
+        self._leave()
 
     # What an author writes ---------------------------------------------------------------
 
@@ -146,9 +154,27 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode; with a seed, the same one each time."""
-        super().reset(seed=seed)
-        self._begin(self.np_random)
+        """Begin an episode, or go on with a saved one.
+
+        Args:
+            seed: the same seed begins the same episode; None goes on with the generator.
+            options: `{"state": state}`, of `state()`, restores that episode, and the generator as
+                it was there; other options are an author's.
+
+        Raises:
+            ValueError: if the state is another environment's or broken, or comes with a seed.
+        """
+        if options is not None and "state" in options:
+            if seed is not None:
+                raise ValueError(
+                    f"reset takes a seed ({seed}) or options['state'], not both: a state has its "
+                    "own generator. Leave the seed out."
+                )
+            episode_state.restore_episode(self, options["state"])
+        else:
+            if seed is not None:
+                super().reset(seed=seed)
+            self._begin(self.np_random)
         return self.observe(), self.describe()
 
     def step(
@@ -183,6 +209,25 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             return None
         return self.conversation.render()
 
+    # Episodes as plain JSON ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return the episode as plain JSON, for `reset(options={"state": state})`.
+
+        It goes on exactly as here: in this environment, in another one made with the same
+        keywords, in another process. Restored several times, it goes on the same each time.
+
+        Raises:
+            gymnasium.error.ResetNeeded: if no episode has begun.
+            ValueError: if the generator is none of NumPy's.
+        """
+        return episode_state.save_episode(self)
+
+    @functools.cached_property
+    def _tokenizer_fingerprint(self) -> str | None:
+        """The tokenizer's, if it has one; worked out once."""
+        return getattr(self.tokenizer, "fingerprint", None)
+
     # Replies as text -----------------------------------------------------------------------
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
@@ -190,16 +235,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
         A text longer than the reply is cut; the environment then closes it.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"A reply is encoded from a str, got {text!r}.")
-        ids = list(self.tokenizer.encode(head(text, self.reply_length)))[
-            : self.reply_length
-        ]
-        action = np.full(self.reply_length, self.tokenizer.pad_id, dtype=np.int64)
-        if len(ids) < self.reply_length:
-            ids.append(min(self.template.stop_ids))
-        action[: len(ids)] = ids
-        return action
+        return encode_reply(text, self.tokenizer, self.template, self.reply_length)
 
     def decode(self, action: npt.ArrayLike) -> str:
         """Return the text of an action, read up to its first control id."""
@@ -209,35 +245,21 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
     # The two phases of a step; ChatVectorEnv scores all replies between them -----------------
 
     def as_ids(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return `values` as an integer array of ids of the vocabulary, of any shape.
-
-        Raises:
-            TypeError: if they are no integers: floats and booleans are not rounded.
-            ValueError: if one is no id, or the rows of a list differ in length.
-        """
-        ids = np.asarray(values)
-        if not ids.size:
-            return ids.astype(np.int64)  # an empty list has no integers, and is a reply
-        if ids.dtype.kind not in "iu":
-            raise TypeError(
-                f"An action holds integer ids, got dtype {ids.dtype}; "
-                "env.unwrapped.encode(text) makes one."
-            )
-        num_ids = len(self.tokenizer)
-        if not 0 <= int(ids.min()) <= int(ids.max()) < num_ids:
-            raise ValueError(
-                f"An action holds ids in [0, {num_ids}), got {ids.min()} to {ids.max()}; were "
-                f"they made by another tokenizer than {self.tokenizer.name!r}?"
-            )
-        return ids
+        """Return `values` as an integer array of ids of the vocabulary: see `action.as_ids`."""
+        return as_ids(values, self.tokenizer)
 
     def _begin(self, rng: np.random.Generator) -> None:
         """Start an episode: state, conversation and context."""
+        self._beginning: episode_state.GeneratorNote | None = (
+            episode_state.note_generator(rng)
+        )
+        self._reply_log: list[list[int]] = []
         self.turn = 0
         self._is_over = False
         self._terminated = self._truncated = False
         self._last_turn = Turn()
         self._reply_text = ""
+        self._gold_reward = 0.0
         self._reward_valid = True
         self._components = dict.fromkeys(self.scorer.component_names, 0.0)
         self.context = TokenContext(self.context_length, self.tokenizer.pad_id)
@@ -250,6 +272,11 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
                 f"context_length of at least {needed}, got {self.context_length}."
             )
         self.context.append(ids, is_action=False)
+
+    def _leave(self) -> None:
+        """Leave no episode, until `reset` begins one."""
+        self._is_over = True
+        self._beginning = None
 
     @property
     def is_over(self) -> bool:
@@ -266,12 +293,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         return self.reply_length + self.template.max_closing
 
     def _read(self, ids: list[int]) -> tuple[list[int], int | None]:
-        """Return the ids before the first control id, and that id if it is a stop id."""
-        control = self.tokenizer.control_ids
-        for k, token in enumerate(ids):
-            if token in control:
-                return ids[:k], token if token in self.template.stop_ids else None
-        return ids, None
+        return read_reply(ids, self.tokenizer, self.template)
 
     def _advance(self, ids: list[int]) -> RewardRequest:
         """Phase one: the reply enters the context and the world answers it.
@@ -284,49 +306,49 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
                 "The episode is over (or never began): call reset() before step()."
             )
         content, stop_id = self._read(ids)
-        text = self.tokenizer.decode(content)
-        self.context.append(
-            content if stop_id is None else [*content, stop_id], is_action=True
-        )
+        self._reply_ids = content
+        text = self._reply_text = self.tokenizer.decode(content)
+        written = content if stop_id is None else [*content, stop_id]
+        self._reply_log.append(written)
+        self.context.append(written, is_action=True)
         self.context.append(self.template.closing(stop_id), is_action=False)
-        prompt = self.conversation.messages
+        self._num_prompt_messages = len(self.conversation)
         self.conversation = self.conversation + (assistant(text),)
         self.turn += 1
-        turn = self._last_turn = self._responded(text)
-        self._reply_text = text
+        owner = type(self).__name__
+        self._last_turn = turn = as_turn(self._respond(text), owner, self._metric_set)
         self._terminated = turn.ended or self.turn >= self.max_turns
         self._truncated = self._extend(turn.messages) and not self._terminated
         self._is_over = self._terminated or self._truncated
-        components = self._task_components(turn.reward)
+        own = task_components(turn.reward, owner, self.component_names)
+        self._gold_reward = 0.0 if own is None else sum(own.values(), 0.0)
+        self._own_components = own
+        return self.reward_request()
+
+    def reward_request(self) -> RewardRequest:
+        """Return what a reward function is told of the last turn, in fresh objects.
+
+        Raises:
+            gymnasium.error.ResetNeeded: if the episode has no turn yet.
+        """
+        if not self._reply_log:
+            raise gymnasium.error.ResetNeeded("The episode has no turn to score yet.")
+        task, turn = self._own_components, self._last_turn
         return RewardRequest(
-            prompt=prompt,
+            prompt=self.conversation.messages[: self._num_prompt_messages],
             messages=self.conversation.messages,
-            reply=text,
-            reply_ids=np.array(content, dtype=np.int64),
+            reply=self._reply_text,
+            reply_ids=np.array(self._reply_ids, dtype=np.int64),
             turn=self.turn,
             terminated=self._terminated,
-            task=sum(components.values()) if components is not None else None,
-            task_components=components if components is not None else {},
+            task=None if task is None else self._gold_reward,
+            task_components={} if task is None else dict(task),
             info={
                 "success": turn.success,
                 "termination_reason": self._reason(),
                 "metrics": dict(turn.metrics),  # what a reward writes stays its own
             },
         )
-
-    def _responded(self, text: str) -> Turn:
-        """Return the author's answer to a reply, if it is one."""
-        turn: Any = self._respond(text)
-        if not isinstance(turn, Turn):
-            raise TypeError(
-                f"{type(self).__name__}._respond returned {turn!r}, expected a Turn."
-            )
-        if not turn.metrics.keys() <= self._metric_set:
-            raise ValueError(
-                f"{type(self).__name__} gave metrics {sorted(turn.metrics)}; metric_names "
-                f"declares {list(self.metric_names)}."
-            )
-        return turn
 
     def _settle(self, outcome: RewardOutcome) -> tuple[float, bool, bool]:
         """Phase two: the score arrives. Returns reward, terminated, truncated."""
@@ -342,25 +364,6 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             return True
         self.context.append(ids, is_action=False)
         return self.context.room < self._reply_room
-
-    def _task_components(
-        self, reward: float | Mapping[str, float] | None
-    ) -> dict[str, float] | None:
-        if reward is None:
-            return None
-        if isinstance(reward, Mapping):
-            if not reward.keys() <= self._component_set:
-                raise ValueError(
-                    f"{type(self).__name__} gave reward components {sorted(reward)}; "
-                    f"component_names declares {list(self.component_names)}."
-                )
-            return {name: float(reward.get(name, 0.0)) for name in self.component_names}
-        if len(self.component_names) != 1:
-            raise ValueError(
-                f"{type(self).__name__} gave one float for the reward components "
-                f"{list(self.component_names)}; give a mapping."
-            )
-        return {self.component_names[0]: float(reward)}
 
     def _reason(self) -> str:
         if self._terminated:
@@ -388,6 +391,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
             "success": bool(turn.success) and self._terminated,
             "termination_reason": self._reason(),
             "reward_components": dict(self._components),
+            "gold_reward": self._gold_reward,
             "metrics": {n: float(turn.metrics.get(n, 0.0)) for n in self.metric_names},
             "reward_valid": self._reward_valid,
             "reply_text": self._reply_text,
