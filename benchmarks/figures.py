@@ -1,4 +1,4 @@
-"""The measured figures of README.md, made from the newest results and never typed.
+"""The measured figures of README.md and docs/learning.md, made from results and never typed.
 
 python -m benchmarks.figures            # write them between the two marks
 python -m benchmarks.figures --check    # exit 1 if they are not what the results say
@@ -15,9 +15,11 @@ from typing import Any
 
 from benchmarks.measurement import RESULTS
 
-__all__ = ["newest", "render", "rewrite"]
+__all__ = ["PAGES", "newest", "render", "render_learning", "rewrite"]
 
-README = Path(__file__).parent.parent / "README.md"
+_ROOT = Path(__file__).parent.parent
+README = _ROOT / "README.md"
+LEARNING = _ROOT / "docs" / "learning.md"
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 
@@ -119,8 +121,9 @@ def _stepping(result: Mapping[str, Any]) -> str:
     guess = ours["chat_envs/GuessNumber-v0"]["microseconds_a_turn"]
     words = (
         f"**A turn**, {result['num_envs']} dialogues in the native vector form, all in (reading, "
-        f"simulator, tokens, reward, `info`): {guess:.0f} microseconds for `GuessNumber-v0`, "
-        f"{most:.0f} for the slowest, `{slowest.removeprefix('chat_envs/')}` ({_source(result)})."
+        f"simulator, tokens, reward, `info`, resets): {guess:.0f} microseconds for "
+        f"`GuessNumber-v0`, {most:.0f} for `{slowest.removeprefix('chat_envs/')}`, the slowest of "
+        f"{len(ours)} ids: {1e6 / most:,.0f} turns a second on one core ({_source(result)})."
     )
     for name, row in peers.items():
         words += (
@@ -158,6 +161,36 @@ def _throughput(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def render_learning(root: Path = RESULTS) -> str:
+    """Return the table of docs/learning.md, in Markdown."""
+    result = newest("learnability", root)
+    lines = [
+        "Normalised scores (0: blind, 1: expert) of replies sampled at temperature 1, means over "
+        "training seeds; the gains with 95% bootstrap intervals over seeds; the processor time of "
+        f"the longest run ({_source(result)}).",
+        "",
+        "| environment | seeds | training goals: before | after | gain | held-out goals: before "
+        "| after | gain | CPU seconds |",
+        f"| --- |{' ---: |' * 8}",
+    ]
+    for env, of in result["gains"].items():
+        cells = [env.removeprefix("chat_envs/"), str(of["num_seeds"])]
+        for goals in ("training", "held_out"):
+            before, after, gain = (
+                of[goals][name] for name in ("before", "after", "gain")
+            )
+            ends = "" if gain["low"] is None else _interval(gain, "+").partition(" ")[2]
+            cells += [f"{before['mean']:.2f}", f"{after['mean']:.2f}"]
+            cells.append(f"{gain['mean']:+.2f} {ends}".strip())
+        cells.append(f"{of['cpu_seconds']:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+PAGES = {README: render, LEARNING: render_learning}
+"""What is rendered between the marks of which page."""
+
+
 def main() -> int:
     """Write the figures, or compare them."""
     parser = argparse.ArgumentParser(
@@ -165,14 +198,18 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     is_check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    fresh = rewrite(text, render())
-    if is_check:
-        if fresh != text:
-            print("README.md is out of date: run `python -m benchmarks.figures`.")
-        return int(fresh != text)
-    README.write_text(fresh, encoding="utf-8")
-    return 0
+    is_stale = False
+    for page, rendered in PAGES.items():
+        text = page.read_text(encoding="utf-8")
+        fresh = rewrite(text, rendered())
+        if fresh == text:
+            continue
+        is_stale = True
+        if is_check:
+            print(f"{page.name} is out of date: run `python -m benchmarks.figures`.")
+        else:
+            page.write_text(fresh, encoding="utf-8")
+    return int(is_check and is_stale)
 
 
 if __name__ == "__main__":

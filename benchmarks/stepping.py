@@ -3,7 +3,8 @@
     python -m benchmarks.stepping
 
 Ours: 64 dialogues of `ChatVectorEnv`, each turn with the reply's ids read and decoded, the
-simulator, the user's words tokenised, observations, masks, reward components and `info`. GEM's: 64
+simulator, the user's words tokenised, observations, masks, reward components and `info`; the resets
+between episodes are paid by the turns. GEM's: 64
 of its environments stepped one after the other, strings in and strings out, nothing else: no
 tokens, no spaces, no masks. The difference is the price of the contract.
 """
@@ -36,10 +37,12 @@ def expert_steps(env_id: str) -> Callable[[], float]:
         env_id, NUM_ENVS, vectorization_mode="vector_entry_point"
     ).unwrapped
     env.reset(seed=0)
-    actions = []
+    actions, num_turns = [], 0
     for _ in range(STEPS):
+        # An environment whose episode is over is reset in this step: no turn.
+        num_turns += sum(not e.is_over for e in env.envs)
         action = np.stack(
-            [e.encode("" if e._is_over else e.expert_reply()) for e in env.envs]
+            [e.encode("" if e.is_over else e.expert_reply()) for e in env.envs]
         )
         actions.append(action)
         env.step(action)
@@ -49,7 +52,7 @@ def expert_steps(env_id: str) -> Callable[[], float]:
         start = time.perf_counter()
         for action in actions:
             env.step(action)
-        return (time.perf_counter() - start) / (STEPS * NUM_ENVS)
+        return (time.perf_counter() - start) / num_turns
 
     return measure
 
@@ -103,7 +106,8 @@ def main() -> None:
             "high": round(1e6 * max(seconds), 2),
         }
         print(
-            f"{name:42s} {rows[name]['microseconds_a_turn']:8.1f} us a turn "
+            f"{name:38s} {1e6 / rows[name]['microseconds_a_turn']:7.0f} turns a second, "
+            f"{rows[name]['microseconds_a_turn']:6.1f} us a turn "
             f"({rows[name]['low']:.1f} to {rows[name]['high']:.1f})"
         )
     if arguments.write:

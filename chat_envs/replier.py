@@ -19,7 +19,9 @@ from chat_envs.message import Message, Role
 
 __all__ = [
     "EpisodeRecord",
+    "GuessReplier",
     "HOSTILE_REPLIERS",
+    "RANDOM_REPLIERS",
     "REPLIERS",
     "RandomReplier",
     "Replier",
@@ -78,6 +80,32 @@ class RandomReplier:
         ids = self._rng.integers(0, len(env.tokenizer), size=num_ids).tolist()
         control = env.tokenizer.control_ids
         return env.tokenizer.decode([token for token in ids if token not in control])
+
+
+class GuessReplier:
+    """Says one of `ChatEnv.candidate_replies`, drawn uniformly, or nothing if there are none.
+
+    It knows the words and nothing else: what a model that imitates it learns, it learned from
+    its rewards.
+
+    Args:
+        rng: Where the draws come from; the caller owns and seeds it.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def __call__(self, env: ChatEnv) -> str:
+        """Return a guess."""
+        answers = env.candidate_replies()
+        return answers[int(self._rng.integers(len(answers)))] if answers else ""
+
+
+RANDOM_REPLIERS: dict[str, Callable[[np.random.Generator], Replier]] = {
+    "random": RandomReplier,
+    "guess": GuessReplier,
+}
+"""Repliers that draw, by name: each is made from a generator."""
 
 
 def _expert(env: ChatEnv) -> str:
@@ -145,25 +173,24 @@ REPLIERS: dict[str, Replier] = {"expert": _expert, "blind": _blind, **HOSTILE_RE
 
 
 def make_replier(name: str, rng: np.random.Generator | None = None) -> Replier:
-    """Return the replier called `name`: one of `REPLIERS`, or `"random"`.
+    """Return the replier called `name`: one of `REPLIERS` or of `RANDOM_REPLIERS`.
 
     Args:
         name: Its name.
-        rng: Randomness for `"random"`; the others draw nothing.
+        rng: Randomness for `RANDOM_REPLIERS`; the others draw nothing.
 
     Raises:
-        ValueError: If the name is unknown, or `"random"` gets no generator.
+        ValueError: If the name is unknown, or one that draws gets no generator.
     """
-    if name == "random":
+    if name in RANDOM_REPLIERS:
         if rng is None:
             raise ValueError(
-                "the random replier needs a generator: numpy.random.default_rng(seed)"
+                f"the replier {name!r} needs a generator: numpy.random.default_rng(seed)"
             )
-        return RandomReplier(rng)
+        return RANDOM_REPLIERS[name](rng)
     if name not in REPLIERS:
-        raise ValueError(
-            f"no replier is called {name!r}; known: {', '.join(sorted([*REPLIERS, 'random']))}"
-        )
+        known = ", ".join(sorted([*REPLIERS, *RANDOM_REPLIERS]))
+        raise ValueError(f"no replier is called {name!r}; known: {known}")
     return REPLIERS[name]
 
 

@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode
 
 from agents.experience.rollout import Episode, Rollout
 from chat_envs.core import ChatEnv
-from chat_envs.replier import REPLIERS, Replier, make_replier
+from chat_envs.replier import RANDOM_REPLIERS, REPLIERS, Replier, make_replier
 from chat_envs.vector import ChatVectorEnv
 
 __all__ = ["Progress", "Reply", "make_env", "play", "play_script", "script_of"]
@@ -257,15 +257,15 @@ def script_of(name: str, rng: np.random.Generator) -> Replier:
     """Return a script by name: a replier of the suite, or `<name>_reply` of the environment.
 
     Args:
-        name: "expert", "blind", "random", a hostile replier, or the stem of a method (an
+        name: "expert", "blind", "random", "guess", a hostile replier, or the stem of a method (an
             environment that has `careless_reply` answers to "careless"). Several with "+"
             between them take turns by episode, drawn evenly: "expert+blind+blind" is an
             expert in a third of the episodes.
-        rng: randomness of "random", of a method with a parameter `rng`, and of the turns.
+        rng: randomness of those that draw, of a method with a parameter `rng`, and of the turns.
     """
     if "+" in name:
         return _taking_turns([script_of(part, rng) for part in name.split("+")], rng)
-    if name == "random" or name in REPLIERS:
+    if name in RANDOM_REPLIERS or name in REPLIERS:
         return make_replier(name, rng)
 
     def script(env: ChatEnv) -> str:
@@ -273,7 +273,8 @@ def script_of(name: str, rng: np.random.Generator) -> Replier:
         if method is None:
             raise ValueError(
                 f"There is no script {name!r} for {type(env).__name__}: it has no method "
-                f"{name}_reply(), and the repliers are {', '.join(sorted([*REPLIERS, 'random']))}."
+                f"{name}_reply(), and the repliers are "
+                f"{', '.join(sorted([*REPLIERS, *RANDOM_REPLIERS]))}."
             )
         takes_rng = "rng" in inspect.signature(method).parameters
         text: str = method(rng) if takes_rng else method()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from chat_envs.registration import find
-from chat_envs.replier import REPLIERS
+from chat_envs.replier import RANDOM_REPLIERS, REPLIERS
 
 __all__ = ["check_script"]
 
@@ -16,7 +16,7 @@ def check_script(name: str, env: str) -> None:
     """Make sure that a script can play an environment.
 
     Args:
-        name: "random", a replier of the suite, or the stem of a method (`careless` for
+        name: a replier of the suite, or the stem of a method (`careless` for
             `careless_reply`); or several of them with "+" between.
         env: id of the environment.
 
@@ -29,7 +29,7 @@ def check_script(name: str, env: str) -> None:
         for attribute in dir(env_class)
         if attribute.endswith(_SUFFIX) and not attribute.startswith("_")
     ]
-    known = sorted({*REPLIERS, "random", *methods})
+    known = sorted({*REPLIERS, *RANDOM_REPLIERS, *methods})
     for part in name.split("+"):
         if part not in known:
             near = difflib.get_close_matches(part, known, n=1)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from chat_envs.core import ChatEnv, Turn
 from chat_envs.message import Conversation, Message, Role, system, user
@@ -24,9 +26,9 @@ from chat_envs.simulators.belief import (
     ideal_total,
     optimal_total,
 )
-from chat_envs.simulators.combination import is_held_out
+from chat_envs.simulators.combination import is_held_out, join_parts
 from chat_envs.simulators.oracle import AttributeTable, Oracle, make_oracle
-from chat_envs.simulators.stream import Uniform
+from chat_envs.simulators.stream import Uniform, split_streams
 
 __all__ = [
     "CostBounds",
@@ -36,9 +38,12 @@ __all__ = [
     "Tier",
     "find_tier",
     "make_game",
+    "make_phrases",
 ]
 
 _HELD_OUT = 4  # one goal in so many is of the test split
+# One combination of phrases in three is held out, never the first of all.
+_combined = functools.partial(join_parts, held_out=3, start=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +78,18 @@ def find_tier(tiers: Mapping[str, Tier], name: str) -> Tier:
 
 @dataclass(frozen=True, kw_only=True)
 class Phrases:
-    """What the user says to a reply.
+    """What is said, by split where it varies.
 
     Attributes:
+        rules: split -> what the system says first, `{turns}` for the limit.
+        openings: split -> what the user says first, `{things}` for those that are listed.
         answers: whether it is so -> split -> texts.
         unread: to what is not one question.
-        lost: what the last answer ends with, `{}` for the thing.
+        lost: what the last answer ends with, `{thing}` for the thing.
     """
 
+    rules: Mapping[str, Sequence[str]]
+    openings: Mapping[str, Sequence[str]]
     answers: Mapping[bool, Mapping[str, Sequence[str]]]
     unread: str
     lost: str
@@ -94,6 +103,23 @@ class Phrases:
             for texts in by_split.values()
             for text in texts
         }
+
+
+def make_phrases(language: Mapping[str, Any], tier: str) -> Phrases:
+    """Return what is said in `tier`, parts combined.
+
+    Args:
+        language: a document like `data/twenty_questions.json`.
+        tier: "easy", "default" or "hard".
+    """
+    opening, spoken = language["openings"][tier], language["answers"][tier]
+    return Phrases(
+        rules=_combined(opening["system"]),
+        openings=_combined(opening["user"]),
+        answers={True: _combined(spoken["yes"]), False: _combined(spoken["no"])},
+        unread=language["unread"],
+        lost=language["lost"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +243,20 @@ def _split_goals(
     }
 
 
+def _shuffled(draws: Uniform, size: int, count: int) -> Iterator[list[int]]:
+    """Yield, without end, `count` of the numbers below `size` in a random order."""
+    while True:
+        order = list(range(size))
+        for k in range(count):  # the first steps of a Fisher-Yates shuffle
+            other = k + int(draws.random() * (size - k))
+            order[k], order[other] = order[other], order[k]
+        yield order[:count]
+
+
 class QuestionGame(ChatEnv):
     """A turn is a question or a guess: -1, and 0 for the guess that is the goal, alone.
 
-    A subclass writes `_load`, `_opening`, with `_draw_goal` and `_open`, and `_say`.
+    A subclass writes `_load`.
 
     Args:
         tier: "easy", "default" or "hard".
@@ -249,30 +285,33 @@ class QuestionGame(ChatEnv):
     def _load(tier: str) -> Game:
         """Return the game of `tier`, the same object each time."""
 
-    @abstractmethod
+    def _opening(self, rng: np.random.Generator) -> list[Message]:
+        goal_draws, self._phrase_draws = split_streams(rng, 2)
+        self._draw_goal(goal_draws)
+        phrases, split = self._game.phrases, self.split
+        rules, opening = self._say(phrases.rules[split]), phrases.openings[split]
+        return [
+            system(rules.format(turns=self.max_turns)),
+            user(self._say(opening).format(things=self._list())),
+        ]
+
     def _say(self, texts: Sequence[str]) -> str:
-        """Return one of `texts`."""
+        return texts[int(self._phrase_draws.random() * len(texts))]
 
-    def _draw_goal(self, draws: Uniform, lists: Iterable[Sequence[int]]) -> None:
-        """Draw the goal, and what is possible with it.
-
-        Args:
-            draws: choose the goal of a tier without a list.
-            lists: endless draws of what could be listed, the goal first. The split takes the
-                first one that is its own.
-        """
-        if not self._game.tier.num_listed:
+    def _draw_goal(self, draws: Uniform) -> None:
+        """Draw the goal, and what is possible with it."""
+        num_listed = self._game.tier.num_listed
+        if not num_listed:
             pool = self._game.goals[self.split]
             self._goal = pool[int(draws.random() * len(pool))]
             self._candidates = self.oracle.everything
             return
+        # The goal is the first of a list; the split takes the first list that is its own.
         is_test = self.split == "test"
+        lists = _shuffled(draws, len(self.oracle.names), num_listed)
         listed = next(s for s in lists if is_held_out([*s, s[0]], _HELD_OUT) == is_test)
         self._goal = listed[0]
         self._candidates = sum(1 << thing for thing in listed)
-
-    def _open(self, rules: str, question: str) -> list[Message]:
-        return [system(rules.format(turns=self.max_turns)), user(question)]
 
     def _list(self) -> str:
         """Return what is possible, in the table's order; only listed things are named."""
@@ -293,7 +332,7 @@ class QuestionGame(ChatEnv):
             text = self._say(phrases.answers[is_true][self.split])
         if self.is_last_turn and not is_won:
             thing = self.oracle.guesses[self._goal].removeprefix("Is it ").rstrip("?")
-            text += phrases.lost.format(thing)
+            text += phrases.lost.format(thing=thing)
         return Turn(
             messages=[user(text)],
             reward=0.0 if is_won else -1.0,

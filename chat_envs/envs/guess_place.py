@@ -12,30 +12,23 @@ The expert asks the question with the largest expected information and sees the 
 from __future__ import annotations
 
 import functools
-from typing import Iterator, Mapping, Sequence
-
-import numpy as np
+from typing import Mapping
 
 from chat_envs.data_file import load_json
 from chat_envs.envs._guess_place_facts import make_facts
 from chat_envs.envs._question_game import (
     CostBounds,
     Game,
-    Phrases,
     QuestionGame,
     Tier,
     find_tier,
     make_game,
+    make_phrases,
 )
-from chat_envs.message import Message
-from chat_envs.simulators.combination import join_parts
-from chat_envs.simulators.stream import Uniform, split_streams
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["CostBounds", "GuessPlace", "cost_bounds", "make_vector"]
 
-# One combination of phrases in three is held out, never the first of all.
-_combined = functools.partial(join_parts, held_out=3, start=1)
 _LARGEST_SEARCH = 12
 _TIERS: Mapping[str, Tier] = {
     "easy": Tier(max_turns=5, context_length=384, num_listed=6),
@@ -71,51 +64,18 @@ class GuessPlace(QuestionGame):
     def _load(tier: str) -> Game:
         return _game(tier)
 
-    def _opening(self, rng: np.random.Generator) -> list[Message]:
-        goal_draws, self._phrase_draws = split_streams(rng, 2)
-        num_countries, num_listed = len(self.oracle.names), self._game.tier.num_listed
-        self._draw_goal(goal_draws, _shuffled(goal_draws, num_countries, num_listed))
-        rules, questions = (by[self.split] for by in _openings(self.tier))
-        rule = self._say(rules)
-        return self._open(rule, self._say(questions).format(countries=self._list()))
-
-    def _say(self, texts: Sequence[str]) -> str:
-        return texts[int(self._phrase_draws.random() * len(texts))]
-
-
-def _shuffled(draws: Uniform, size: int, count: int) -> Iterator[list[int]]:
-    """Yield, without end, `count` of the numbers below `size` in a random order."""
-    while True:
-        order = list(range(size))
-        for k in range(count):  # the first steps of a Fisher-Yates shuffle
-            other = k + int(draws.random() * (size - k))
-            order[k], order[other] = order[other], order[k]
-        yield order[:count]
-
-
-@functools.cache
-def _openings(tier: str) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
-    """Return the rules and the user's questions, by split."""
-    parts = load_json("guess_place.json")["openings"][tier]
-    return _combined(parts["system"]), _combined(parts["user"])
-
 
 @functools.cache
 def _game(tier: str) -> Game:
     settings = find_tier(_TIERS, tier)
     data, language = load_json("countries.json"), load_json("guess_place.json")
-    spoken = language["answers"][tier]
     return make_game(
         settings,
         make_facts(data, language),
         language,
         listed=data["easy"]["countries"],
         asked=data["easy"]["questions"],
-        phrases=Phrases(
-            answers={True: _combined(spoken["yes"]), False: _combined(spoken["no"])},
-            unread=language["unread"],
-            lost=language["lost"].format(country="{}"),
-        ),
+        phrases=make_phrases(language, tier),
         largest_search=_LARGEST_SEARCH,
     )
 

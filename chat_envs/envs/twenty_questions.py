@@ -11,22 +11,18 @@ Over the whole table `cost_bounds` puts it between two proofs: no policy can do 
 from __future__ import annotations
 
 import functools
-import itertools
-from typing import Mapping, Sequence
-
-import numpy as np
+from typing import Mapping
 
 from chat_envs.data_file import load_json
 from chat_envs.envs._question_game import (
     CostBounds,
     Game,
-    Phrases,
     QuestionGame,
     Tier,
     find_tier,
     make_game,
+    make_phrases,
 )
-from chat_envs.message import Message
 from chat_envs.vector import vector_entry_point
 
 __all__ = ["CostBounds", "TwentyQuestions", "cost_bounds", "make_vector"]
@@ -48,7 +44,7 @@ class TwentyQuestions(QuestionGame):
 
     Held-out goals: in "easy" combinations of a list and a thing in it, every word of which is seen
     in training; else one thing in four of every category, which training asks about but never
-    has as the goal.
+    has as the goal. Held-out phrasings are combinations of parts that are seen in training.
 
     Args:
         tier: "easy", "default" or "hard".
@@ -60,39 +56,18 @@ class TwentyQuestions(QuestionGame):
     def _load(tier: str) -> Game:
         return _game(tier)
 
-    def _opening(self, rng: np.random.Generator) -> list[Message]:
-        # The goal comes first from the generator, so phrasing never changes it.
-        self._draw_goal(rng, (self._shuffled(rng) for _ in itertools.count()))
-        draws: list[float] = rng.random(self.max_turns + 1).tolist()
-        openings = load_json("twenty_questions.json")["openings"][self.tier][self.split]
-        rules, question = openings[int(draws.pop() * len(openings))]
-        self._draws = draws
-        return self._open(rules, question.format(objects=self._list()))
-
-    def _shuffled(self, rng: np.random.Generator) -> list[int]:
-        order: list[int] = rng.permutation(len(self.oracle.names)).tolist()
-        return order[: self._game.tier.num_listed]
-
-    def _say(self, texts: Sequence[str]) -> str:
-        return texts[int(self._draws[self.turn - 1] * len(texts))]
-
 
 @functools.cache
 def _game(tier: str) -> Game:
     settings = find_tier(_TIERS, tier)
     facts, language = load_json("objects.json"), load_json("twenty_questions.json")
-    spoken = language["answers"][tier]
     return make_game(
         settings,
         facts,
         language,
         listed=facts["easy"]["objects"],
         asked=facts["easy"]["questions"],
-        phrases=Phrases(
-            answers={True: spoken["yes"], False: spoken["no"]},
-            unread=language["unread"],
-            lost=language["lost"].format(object="{}"),
-        ),
+        phrases=make_phrases(language, tier),
         largest_search=_LARGEST_SEARCH,
     )
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from benchmarks import figures
-from benchmarks.figures import BEGIN, END, newest, render, rewrite
+from benchmarks.figures import (
+    BEGIN,
+    END,
+    PAGES,
+    newest,
+    render,
+    render_learning,
+    rewrite,
+)
 
 MADE = {"command": "python -m x --write", "date": "2026-01-02", "num_cores": 3}
 
@@ -61,10 +69,28 @@ def test_each_figure_is_the_one_of_the_results(results: Path) -> None:
     assert "| as it is | +0.50 [+0.25, +0.75] | 0.50 [0.25, 0.75] |" in text
     assert "(negative control) | -0.12 [-0.38, +0.12] |" in text
     assert "9 dialogues" in text
-    assert "20 microseconds for `GuessNumber-v0`, 44 for the slowest" in text
+    assert "20 microseconds for `GuessNumber-v0`, 44 for `CustomerService-v0`" in text
+    assert "the slowest of 2 ids: 22,523 turns a second" in text
     assert "GEM (text), strings in and strings out: 2.2; the difference of 18" in text
     assert text.count("`python -m x --write`, 2026-01-02, 3 cores, no GPU") == 4
     assert "| 1m | 1.62 |  |  |  | 2.38 |" in text
+
+
+def test_what_is_learnt_is_a_row_an_environment(tmp_path: Path) -> None:
+    several = {"before": interval(0.25), "after": interval(1.0), "gain": interval(0.75)}
+    once = {name: {"mean": 0.5, "low": None, "high": None} for name in several}
+    figures_of = {"num_seeds": 3, "training": several, "held_out": several}
+    gains = {
+        "chat_envs/Wordle-easy-v0": figures_of | {"cpu_seconds": 99.6},
+        "chat_envs/Echo-easy-v0": {"num_seeds": 1, "training": once, "held_out": once}
+        | {"cpu_seconds": 9.0},
+    }
+    write(tmp_path, "learnability", {"gains": gains}, "2026-01-02")
+    lines = render_learning(tmp_path).splitlines()
+    scores = "0.25 | 1.00 | +0.75 [+0.50, +1.00]"
+    assert lines[-2] == f"| Wordle-easy-v0 | 3 | {scores} | {scores} | 100 |"
+    alone = "0.50 | 0.50 | +0.50"
+    assert lines[-1] == f"| Echo-easy-v0 | 1 | {alone} | {alone} | 9 |"
 
 
 def test_the_newest_result_counts(results: Path) -> None:
@@ -91,9 +117,11 @@ def test_marks_that_are_not_there_once_are_refused(text: str) -> None:
         rewrite(text, "new")
 
 
-def test_the_readme_says_what_the_results_say() -> None:
-    text = figures.README.read_text(encoding="utf-8")
-    assert rewrite(text, render()) == text, "run `python -m benchmarks.figures`"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_pages_say_what_the_results_say(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rendered = PAGES[page]()
+    assert rewrite(text, rendered) == text, "run `python -m benchmarks.figures`"
 
 
 def test_every_result_names_its_command_commit_and_versions() -> None:

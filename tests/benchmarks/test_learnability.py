@@ -11,7 +11,10 @@ import pytest
 from agents.experience.script import check_script
 from benchmarks import learnability
 from benchmarks.learnability import SETTINGS, Setting, gains, measure
-from chat_envs.registration import find, registrations
+from chat_envs.registration import find
+from chat_envs.suite import FAMILIES
+
+_TIERS = ("easy", "default", "hard")
 
 
 def row(env: str, seed: int, before: float, after: float, cpu: float) -> dict[str, Any]:
@@ -33,14 +36,11 @@ def row(env: str, seed: int, before: float, after: float, cpu: float) -> dict[st
     }
 
 
-def test_every_application_and_game_has_its_easy_tier_in_it() -> None:
-    wanted = {
-        r.id
-        for tag in ("application", "game")
-        for r in registrations(tag)
-        if r.tier == "easy"
+def test_every_environment_has_its_easiest_tier_in_it() -> None:
+    easiest = {
+        family.id(min(family.summaries, key=_TIERS.index)) for family in FAMILIES
     }
-    assert wanted <= {find(env).id for env in SETTINGS}
+    assert {find(env).id for env in SETTINGS} == easiest
     for env, setting in SETTINGS.items():
         check_script(setting.script, env)
 

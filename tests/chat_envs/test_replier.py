@@ -112,6 +112,21 @@ def test_random_replies_differ_and_their_generator_belongs_to_the_caller() -> No
         make_replier("random")
 
 
+def test_a_guess_is_any_of_the_answers_and_of_no_answers_none(env: SayIt) -> None:
+    answers = env.candidate_replies()
+    replier = make_replier("guess", np.random.default_rng(1))
+    guesses = [replier(env) for _ in range(40 * len(answers))]
+    assert set(guesses) == set(answers)
+    counts = [guesses.count(answer) for answer in answers]
+    assert min(counts) > 15 and max(counts) < 75, "drawn evenly"
+    again = make_replier("guess", np.random.default_rng(1))
+    assert [again(env) for _ in range(20)] == guesses[:20]
+    with pytest.raises(ValueError, match="'guess' needs a generator"):
+        make_replier("guess")
+    mute = type("Mute", (SayIt,), {"candidate_replies": lambda self: []})()
+    assert replier(mute) == ""
+
+
 def test_an_unknown_replier_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'exprt'.*always_refuse.*expert.*random"):
         make_replier("exprt")

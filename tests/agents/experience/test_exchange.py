@@ -166,4 +166,11 @@ def test_an_episode_that_two_processes_played_is_an_error(
 
 
 def played() -> tuple[Episode, ...]:
-    return Collector(make_lm(), make_parrots(2)).collect(4, 0).episodes
+    lm = make_lm()
+    return tuple(
+        episode
+        for num_turns in (2, 3)
+        for episode in Collector(lm, make_parrots(2, num_turns=num_turns))
+        .collect(2, 0)
+        .episodes
+    )

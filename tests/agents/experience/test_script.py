@@ -7,12 +7,14 @@ import pytest
 
 from agents.experience.dialogue import make_env, play_script, script_of
 from agents.experience.script import check_script
-from chat_envs.replier import REPLIERS
+from chat_envs.replier import RANDOM_REPLIERS, REPLIERS
 
 ENV = "chat_envs/CustomerService-easy-v0"
 
 
-@pytest.mark.parametrize("name", [*REPLIERS, "random", "careless", "blind+careless"])
+@pytest.mark.parametrize(
+    "name", [*REPLIERS, *RANDOM_REPLIERS, "careless", "blind+careless"]
+)
 def test_what_is_let_through_can_play(name: str) -> None:
     check_script(name, ENV)
     script = script_of(name, np.random.default_rng(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Callable
 
 from chat_envs.envs import guess_place, twenty_questions
@@ -37,6 +38,7 @@ class Quiz:
 
     Attributes:
         name: of the environment.
+        module: where it stands; its data file has the same name.
         env_class: the environment.
         make_vector: many of them.
         cost_bounds: what finding a thing of a tier costs.
@@ -54,6 +56,7 @@ class Quiz:
     """
 
     name: str
+    module: ModuleType
     env_class: Callable[..., QuestionGame]
     make_vector: Callable[..., ChatVectorEnv]
     cost_bounds: Callable[..., CostBounds]
@@ -75,6 +78,7 @@ class Quiz:
 
 _THINGS = Quiz(
     name="TwentyQuestions",
+    module=twenty_questions,
     env_class=TwentyQuestions,
     make_vector=twenty_questions.make_vector,
     cost_bounds=twenty_questions.cost_bounds,
@@ -114,6 +118,7 @@ _THINGS = Quiz(
 )
 _PLACES = Quiz(
     name="GuessPlace",
+    module=guess_place,
     env_class=GuessPlace,
     make_vector=guess_place.make_vector,
     cost_bounds=guess_place.cost_bounds,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, Sequence
-
-import numpy as np
 import pytest
 
 from chat_envs.core import SPLITS
-from chat_envs.envs.guess_place import GuessPlace, _combined, _openings, cost_bounds
+from chat_envs.envs.guess_place import GuessPlace, cost_bounds
 from chat_envs.message import Role
 from chat_envs.replier import REPLIERS, play
 from chat_envs.simulators.belief import greedy_total, ideal_total, optimal_total
-from chat_envs.simulators.stream import split_streams
-from tests.chat_envs.envs.places import COUNTRIES, document
+from tests.chat_envs.envs.places import COUNTRIES
 from tests.chat_envs.envs.quiz import (
     LARGE_TIERS,
-    TIERS,
     begin,
     mean_cost,
     play_expert,
@@ -131,60 +125,6 @@ def test_the_expert_of_the_hard_tier_asks_about_no_region() -> None:
 def test_without_regions_the_search_is_no_shorter() -> None:
     assert cost_bounds("hard").greedy >= cost_bounds("default").greedy
     assert cost_bounds("hard").lower == cost_bounds("default").lower
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_every_part_of_a_held_out_phrasing_is_heard_in_training(tier: str) -> None:
-    language = document("guess_place.json")
-    spoken = (*language["openings"][tier].values(), *language["answers"][tier].values())
-    for parts in spoken:
-        texts = _combined(parts)
-        assert texts["train"] and texts["test"]
-        assert set(texts["train"]).isdisjoint(texts["test"])
-        for place, part in enumerate(parts):
-            assert {text for text in part if is_heard(parts, place, text)} == set(part)
-
-
-def is_heard(parts: Sequence[Sequence[str]], place: int, text: str) -> bool:
-    """Return whether `text` in its place is a part of something said in training."""
-    trained = _combined(parts)["train"]
-    choices = itertools.product(*parts)
-    return any("".join(c) in trained for c in choices if c[place] == text)
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_what_is_said_never_changes_the_goal_and_other_phrases_leave_it(
-    tier: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    env = GuessPlace(tier)
-    goals = []
-    for seed in range(20):
-        env.reset(seed=seed)
-        goals.append((env._goal, env._candidates))
-    spoken = []
-
-    def say_the_last(texts: Any) -> str:
-        for _ in range(100):  # many draws more
-            env._phrase_draws.random()
-        spoken.append(texts[-1])
-        return str(texts[-1])
-
-    monkeypatch.setattr(env, "_say", say_the_last)
-    for seed in range(20):
-        env.reset(seed=seed)
-        assert goals[seed] == (env._goal, env._candidates)
-    assert len(spoken) == 40
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_the_phrases_have_a_stream_of_their_own(tier: str) -> None:
-    env = shared(GuessPlace, tier)
-    rules = _openings(tier)[0]["train"]
-    for seed in range(20):
-        said = env._opening(np.random.default_rng(seed))[0].content
-        _, draws = split_streams(np.random.default_rng(seed), 2)
-        expected = rules[int(draws.random() * len(rules))]
-        assert said == expected.format(turns=env.max_turns)
 
 
 def test_the_countries_of_the_easy_tier_are_single_words() -> None:

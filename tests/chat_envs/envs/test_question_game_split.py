@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import Sequence
 
 import numpy as np
 import pytest
 
 from chat_envs.core import SPLITS
+from chat_envs.data_file import load_json
+from chat_envs.envs._question_game import _combined
 from chat_envs.message import Role
 from chat_envs.replier import HOSTILE_REPLIERS, REPLIERS, make_replier, play, play_many
+from chat_envs.simulators.stream import split_streams
 from tests.chat_envs.envs.quiz import (
     LARGE_TIERS,
     QUIZZES,
@@ -161,3 +165,65 @@ def test_blind_random_and_hostile_policies_earn_little(
         assert all(r.episode_return == -env.max_turns for r in records), name
     lucky = make_replier("random", np.random.default_rng(0))
     assert -mean_cost(env, lucky, 12) <= floor + 0.25 * (best - floor)
+
+
+# What is said ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@each_quiz
+def test_every_part_of_a_held_out_phrasing_is_heard_in_training(
+    quiz: Quiz, tier: str
+) -> None:
+    language = load_json(f"{quiz.module.__name__.rpartition('.')[2]}.json")
+    spoken = (*language["openings"][tier].values(), *language["answers"][tier].values())
+    for parts in spoken:
+        texts = _combined(parts)
+        assert texts["train"] and texts["test"]
+        assert set(texts["train"]).isdisjoint(texts["test"])
+        for place, part in enumerate(parts):
+            assert {text for text in part if is_heard(parts, place, text)} == set(part)
+
+
+def is_heard(parts: Sequence[Sequence[str]], place: int, text: str) -> bool:
+    """Return whether `text` in its place is a part of something said in training."""
+    trained = _combined(parts)["train"]
+    choices = itertools.product(*parts)
+    return any("".join(c) in trained for c in choices if c[place] == text)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@each_quiz
+def test_what_is_said_never_changes_the_goal_and_other_phrases_leave_it(
+    quiz: Quiz, tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = quiz.env_class(tier)
+    goals = []
+    for seed in range(20):
+        env.reset(seed=seed)
+        goals.append((env._goal, env._candidates))
+    spoken = []
+
+    def say_the_last(texts: Sequence[str]) -> str:
+        for _ in range(100):  # many draws more
+            env._phrase_draws.random()
+        spoken.append(texts[-1])
+        return texts[-1]
+
+    monkeypatch.setattr(env, "_say", say_the_last)
+    for seed in range(20):
+        env.reset(seed=seed)
+        assert goals[seed] == (env._goal, env._candidates)
+    assert len(spoken) == 40
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@each_quiz
+def test_the_phrases_have_a_stream_of_their_own(quiz: Quiz, tier: str) -> None:
+    env = shared(quiz.env_class, tier)
+    rules = env._game.phrases.rules["train"]
+    for seed in range(20):
+        said = env._opening(np.random.default_rng(seed))[0].content
+        _, draws = split_streams(np.random.default_rng(seed), 2)
+        expected = rules[int(draws.random() * len(rules))]
+        assert said == expected.format(turns=env.max_turns)
