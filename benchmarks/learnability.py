@@ -79,14 +79,14 @@ SETTINGS: Mapping[str, Setting] = {
     # Of an expert a model would learn which word is right: it begins with the words alone.
     "KeywordBandit-v0": Setting(4_000, 100, "guess"),
     "Umbrella-easy-v0": Setting(8_000, 100, "guess"),
-    "Passphrase-easy-v0": Setting(16_000, 100, "guess"),
+    "Passphrase-easy-v0": Setting(8_000, 100, "guess"),
     "Recall-easy-v0": Setting(6_000, 100, "expert+guess"),
     "RecallMany-easy-v0": Setting(6_000, 100, "expert+guess"),
     "Paraphrase-easy-v0": Setting(4_000, 100, "expert+blind"),
     "ProxyFlaw-easy-v0": Setting(4_000, 100, "expert+blind"),
     "Drift-easy-v0": Setting(4_000, 100, "expert+blind"),
 }
-"""The easy tier of every environment, by id without its namespace; `default` where it is the one."""
+"""The easiest tier of every environment, by id without its namespace."""
 
 
 def measure(env: str, seed: int, root: Path) -> dict[str, Any]:
