@@ -16,6 +16,7 @@ from chat_envs.testing.episode import (
     check_first_step,
     check_hostile_input,
     check_interleaving,
+    check_state,
     check_turn_limit,
 )
 from chat_envs.testing.interface import (
@@ -53,6 +54,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_roles,
     check_determinism,
     check_interleaving,
+    check_state,
     check_first_step,
     check_turn_limit,
     check_hostile_input,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, Callable
 
@@ -11,13 +12,20 @@ from numpy.typing import NDArray
 from chat_envs.core import ChatEnv
 from chat_envs.replier import HOSTILE_REPLIERS
 from chat_envs.testing.subject import Subject, require
-from chat_envs.testing.trajectory import difference, lines, mixed_reply, trace
+from chat_envs.testing.trajectory import (
+    difference,
+    lines,
+    mixed_reply,
+    resumed,
+    trace,
+)
 
 __all__ = [
     "check_determinism",
     "check_first_step",
     "check_hostile_input",
     "check_interleaving",
+    "check_state",
     "check_turn_limit",
 ]
 
@@ -81,6 +89,27 @@ def check_interleaving(subject: Subject) -> None:
         f"Seed {_SEEDS[0]} gives another episode after an abandoned one, {gap}. Set all state "
         "of an episode in _opening.",
     )
+
+
+def check_state(subject: Subject) -> None:
+    """A saved episode goes on in another environment as it would have."""
+    for seed in _SEEDS[:2]:
+        whole = trace(subject.make(), seed)
+        env, half = subject.make(), (len(whole) - 1) // 2
+        env.reset(seed=seed)
+        for _ in range(half):
+            env.step(env.encode(mixed_reply(env)))
+        saved = json.loads(json.dumps(env.state()))
+        try:
+            gap = difference(resumed(subject.make(), saved), whole[half:])
+        except ValueError as error:  # a replay that came out otherwise
+            gap = f"({error})"
+        require(
+            gap == "",
+            f"The episode of seed {seed}, saved after {half} turns, goes on otherwise {gap}. A "
+            "state is restored by playing it again: set all state of an episode in _opening and "
+            "_respond, nowhere else.",
+        )
 
 
 def check_first_step(subject: Subject) -> None:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from chat_envs.core import ChatEnv
 from chat_envs.replier import REPLIERS, Replier
 
-__all__ = ["Line", "as_ids", "difference", "lines", "mixed_reply", "trace"]
+__all__ = [
+    "Line",
+    "as_ids",
+    "difference",
+    "lines",
+    "mixed_reply",
+    "resumed",
+    "trace",
+]
 
 Line = dict[str, Any]
 
@@ -26,8 +34,20 @@ def mixed_reply(env: ChatEnv) -> str:
 
 def lines(env: ChatEnv, seed: int, replier: Replier = mixed_reply) -> Iterator[Line]:
     """Yield what `reset` and every `step` of one episode gave, as plain values."""
-    observation, info = env.reset(seed=seed)
-    yield _line(observation, info)
+    return _play(env, env.reset(seed=seed), replier)
+
+
+def resumed(
+    env: ChatEnv, state: dict[str, Any], replier: Replier = mixed_reply
+) -> list[Line]:
+    """Return all lines from a saved state on."""
+    return list(_play(env, env.reset(options={"state": state}), replier))
+
+
+def _play(
+    env: ChatEnv, begun: tuple[Any, dict[str, Any]], replier: Replier
+) -> Iterator[Line]:
+    yield _line(*begun)
     for _ in range(_MAX_TURNS):
         observation, reward, terminated, truncated, info = env.step(
             env.encode(replier(env))
@@ -39,9 +59,7 @@ def lines(env: ChatEnv, seed: int, replier: Replier = mixed_reply) -> Iterator[L
         }
         if terminated or truncated:
             return
-    raise AssertionError(
-        f"The episode of seed {seed} had not ended after {_MAX_TURNS} turns."
-    )
+    raise AssertionError(f"An episode had not ended after {_MAX_TURNS} turns.")
 
 
 def trace(env: ChatEnv, seed: int, replier: Replier = mixed_reply) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar, Sequence
 
 import numpy as np
@@ -273,6 +274,33 @@ class ScalarsDiffer(SayIt):
     def describe(self) -> dict[str, Any]:
         info = super().describe()
         return info | {"reply_text": info["reply_text"].upper()}
+
+
+@breaks("state", "goes on otherwise .*cannot be restored.*nowhere else")
+class BonusDrawnInReset(SayIt):
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        begun = super().reset(seed=seed, options=options)
+        self._bonus = float(self.np_random.random())
+        return begun
+
+    def _respond(self, reply: str) -> Turn:
+        turn = super()._respond(reply)
+        assert isinstance(turn.reward, dict)
+        pace = getattr(self, "_bonus", 0.0) - 0.1
+        return replace(turn, reward={"said": turn.reward["said"], "pace": pace})
+
+
+@breaks("state", "goes on otherwise at turn 2, 'info.*nowhere else")
+class SeedsItsOwnGenerator(SayIt):
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self._own = np.random.default_rng(seed)
+        return super().reset(seed=seed, options=options)
+
+    def _respond(self, reply: str) -> Turn:
+        turn = super()._respond(reply)
+        return (
+            replace(turn, reward={"pace": self._own.random()}) if turn.ended else turn
+        )
 
 
 # Returns ------------------------------------------------------------------------------------

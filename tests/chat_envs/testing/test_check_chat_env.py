@@ -70,7 +70,7 @@ def test_all_broken_clauses_are_raised_together() -> None:
     with pytest.raises(ContractError) as caught:
         check_chat_env(PaysLists, num_episodes=8)
     message = str(caught.value)
-    assert message.startswith("PaysLists breaks 1 of 18 clauses")
+    assert message.startswith("PaysLists breaks 1 of 19 clauses")
     assert "hostile_returns: Hostile repliers are paid" in message
 
 
