@@ -88,17 +88,26 @@ def answer_matrix(words: Sequence[str]) -> npt.NDArray[np.uint8]:
     [[26, 20], [20, 26]]
     """
     letters = np.array([list(word.encode()) for word in words], dtype=np.uint8)
-    guesses, goals = letters[:, None, :], letters[None, :, :]
     places = range(letters.shape[1])
-    is_right = [guesses[..., k] == goals[..., k] for k in places]
+    # The goals that have a letter at a place, eight to a byte.
+    alphabet = np.arange(letters.max() + 1, dtype=np.uint8)[:, None]
+    having = [np.packbits(alphabet == letters[:, place], axis=1) for place in places]
+    is_right = [having[k][letters[:, k]] for k in places]
     is_free = [~right for right in is_right]  # the goal's letters that are not taken
     answers = np.zeros((len(words), len(words)), dtype=np.uint8)
     for k in places:
-        answers += is_right[k] * np.uint8(_RIGHT * 3**k)
         is_open = ~is_right[k]
+        marks = np.zeros_like(is_open)  # the goals for which it stands elsewhere
         for place in places:
-            is_near = is_open & is_free[place] & (guesses[..., k] == goals[..., place])
-            answers += is_near * np.uint8(_NEAR * 3**k)
+            is_near = is_open & is_free[place] & having[place][letters[:, k]]
+            marks |= is_near
             is_free[place] &= ~is_near
             is_open &= ~is_near
+        for mark, packed in ((_RIGHT, is_right[k]), (_NEAR, marks)):
+            answers += _unpacked(packed, len(words)) * np.uint8(mark * 3**k)
     return answers
+
+
+def _unpacked(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+    """Return the bits of each row, the first `count` of them."""
+    return np.unpackbits(packed, axis=1, count=count)

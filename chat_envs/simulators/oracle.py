@@ -9,19 +9,15 @@ microseconds however many phrases there are.
 from __future__ import annotations
 
 import bisect
-import re
+import functools
 from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
-__all__ = ["AttributeTable", "Grammar", "Oracle", "Predicate", "Query", "make_oracle"]
+from chat_envs.simulators.grammar import Grammar
 
-# No listed question is longer; what is may be a million characters of anything.
-_MAX_CHARACTERS = 300
-_MAX_WORDS = 24
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_SENTENCE_END = re.compile(r"[.!:;\n]")
+__all__ = ["AttributeTable", "Oracle", "Predicate", "Query", "make_oracle"]
+
 _VOWELS = tuple("aeiou")
-_SORTS = frozenset({"kind", "type", "sort"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,72 +48,8 @@ class Query:
     guess: int | None = None
 
 
-class Grammar:
-    """Reduces text to a normal form.
-
-    Case, punctuation, articles and hedges fall away, a thing is `it` and whoever asks is `people`,
-    and relative clauses become plain questions. Of several sentences the one that asks counts.
-
-    Args:
-        drop: words that say nothing.
-        replace: words that stand for another.
-
-    >>> grammar = Grammar(["a", "something"], {"that": "it", "you": "people"})
-    >>> grammar.normal("OK! Is it something that you can eat?")
-    'can people eat it'
-    >>> grammar.normal("Is it a cat? Is it a dog?"), grammar.normal("cat, dog")
-    ('', 'cat dog')
-    """
-
-    def __init__(self, drop: Iterable[str], replace: Mapping[str, str]) -> None:
-        self._table: dict[str, tuple[str, ...]] = {word: () for word in drop}
-        self._table |= {word: tuple(by.split()) for word, by in replace.items()}
-
-    def normal(self, text: str) -> str:
-        """Return the normal form of `text`, "" for what cannot be one question."""
-        return " ".join(self.words(text))
-
-    def words(self, text: str) -> list[str]:
-        """Return the words of the normal form; [] for two questions at once, or a long text."""
-        if len(text) > _MAX_CHARACTERS:
-            return []
-        if "?" in text:
-            asked, _, rest = text.partition("?")
-            if "?" in rest:
-                return []
-            # "Good. Is it alive? I wonder." asks one thing.
-            text = _SENTENCE_END.split(asked)[-1]
-        table = self._table
-        words: list[str] = []
-        for word in _WORD.findall(text.lower().replace("\u2019", "'")):
-            by = table.get(word)
-            if word == "of" and words and words[-1] in _SORTS:
-                words.pop()  # a kind of tool is a tool
-            elif by is None:
-                words.append(word)
-            elif by != ("it",) or words[-1:] != ["it"]:  # a thing that: one `it`
-                words.extend(by)
-        return _as_question(words) if len(words) <= _MAX_WORDS else []
-
-
-def _as_question(words: list[str]) -> list[str]:
-    """Return `words` with statements and relative clauses turned into plain questions."""
-    if words[:1] == ["it"]:
-        words = ["is", *words]
-    if words[:2] != ["is", "it"]:
-        return words
-    match words[2:]:
-        case ["is", *rest]:
-            return ["is", "it", *rest]
-        case ["can", *rest]:
-            return ["can", "it", *rest]
-        case ["has", *rest]:
-            return ["does", "it", "have", *rest]
-        case ["people", "can", *rest]:
-            return ["can", "people", *rest, "it"]
-        case ["people", *rest]:
-            return ["does", "people", *rest, "it"]
-    return words
+Phrases = Mapping[str, Query]
+Slots = Mapping[str, Mapping[str, Query]]
 
 
 class AttributeTable:
@@ -192,8 +124,10 @@ class Oracle:
         names: the things, as a guess names them.
         grammar: reduces text to a normal form.
         predicates: what the expert may ask, the first preferred among equals.
-        phrases: normal form -> what it asks.
-        slots: normal form of a beginning -> normal form of an ending -> what both together ask.
+        phrases: normal form -> what it asks; or a function that returns that, called when
+            something is first read.
+        slots: normal form of a beginning -> normal form of an ending -> what both together ask;
+            or a function, likewise.
         guesses: how the expert names each thing.
     """
 
@@ -202,8 +136,8 @@ class Oracle:
         names: Sequence[str],
         grammar: Grammar,
         predicates: Sequence[Predicate],
-        phrases: Mapping[str, Query],
-        slots: Mapping[str, Mapping[str, Query]],
+        phrases: Phrases | Callable[[], Phrases],
+        slots: Slots | Callable[[], Slots],
         guesses: Sequence[str],
     ) -> None:
         self.names = tuple(names)
@@ -211,12 +145,22 @@ class Oracle:
         self.predicates = tuple(predicates)
         self.guesses = tuple(guesses)
         self._grammar = grammar
-        self._phrases = dict(phrases)
-        self._slots = dict(slots)
+        self._given = phrases, slots
+
+    @functools.cached_property
+    def _phrases(self) -> Phrases:
+        given, _ = self._given
+        return dict(given() if callable(given) else given)
+
+    @functools.cached_property
+    def _slots(self) -> Slots:
+        _, given = self._given
+        return dict(given() if callable(given) else given)
+
+    @functools.cached_property
+    def _ending_lengths(self) -> list[int]:
         endings = {end for ends in self._slots.values() for end in ends}
-        self._ending_lengths = sorted(
-            {len(end.split()) for end in endings}, reverse=True
-        )
+        return sorted({len(end.split()) for end in endings}, reverse=True)
 
     def read(self, text: str) -> Query | None:
         """Return what `text` asks, or None if it is not one question that the grammar knows."""
@@ -259,26 +203,61 @@ def make_oracle(
         asked: tag -> how the expert asks it, if it asks these alone.
 
     Raises:
-        ValueError: if one phrase would ask two things.
+        ValueError: if one phrase would ask two things; when something is first read.
     """
     grammar = Grammar(language["drop"], language["replace"])
-    phrases: dict[str, Query] = {}
-    predicates: list[Predicate] = []
-    for row in facts["predicates"]:
-        if row.get("category") and not has_categories:
-            continue
-        query = Query(_row_mask(table, row))
-        wordings = list(_wordings(row, language["forms"], facts["articles"]))
-        if asked is None or row["tag"] in asked:
-            question = wordings[0] if asked is None else asked[row["tag"]]
+    rows = [
+        (row, Query(_row_mask(table, row)))
+        for row in facts["predicates"]
+        if has_categories or not row.get("category")
+    ]
+    predicates = []
+    for row, query in rows:
+        if asked is None:
+            question = next(_wordings(row, language["forms"], facts["articles"]))
             predicates.append(Predicate(row["tag"], question, query.mask))
-        for wording in wordings:
-            normal = grammar.normal(wording)
-            if phrases.setdefault(normal, query) != query:
+        elif row["tag"] in asked:
+            predicates.append(Predicate(row["tag"], asked[row["tag"]], query.mask))
+    if asked is None:
+        predicates += _size_predicates(table, facts, language["forms"]["bigger"][0])
+    form = language["forms"]["guess"][0]
+    guesses = [_fill(form, name, facts["articles"]) for name in table.names]
+    return Oracle(
+        table.names,
+        grammar,
+        predicates,
+        # Thousands of wordings: they wait until something is read.
+        functools.partial(_make_phrases, rows, facts, language, grammar),
+        functools.partial(_make_slots, table, facts, language["forms"], grammar),
+        guesses,
+    )
+
+
+def _make_phrases(
+    rows: Sequence[tuple[Mapping[str, Any], Query]],
+    facts: Mapping[str, Any],
+    language: Mapping[str, Any],
+    grammar: Grammar,
+) -> Phrases:
+    """Return what each wording of the predicates asks."""
+    phrases: dict[str, Query] = {}
+    for row, query in rows:
+        for wording in _wordings(row, language["forms"], facts["articles"]):
+            if phrases.setdefault(grammar.normal(wording), query) != query:
                 raise ValueError(
                     f"{wording!r} asks two things (in {row['tag']!r} the second)."
                 )
-    slots = _guess_slots(table, facts, language["forms"]["guess"], grammar)
+    return phrases
+
+
+def _make_slots(
+    table: AttributeTable,
+    facts: Mapping[str, Any],
+    forms: Mapping[str, Sequence[str]],
+    grammar: Grammar,
+) -> Slots:
+    """Return the beginnings and endings of guesses and of comparisons."""
+    slots = _guess_slots(table, facts, forms["guess"], grammar)
     for comparison in ("bigger", "smaller"):
         endings = {
             grammar.normal(name): Query(
@@ -286,13 +265,9 @@ def make_oracle(
             )
             for name, size in _measures(facts)
         }
-        for wording in language["forms"][comparison]:
+        for wording in forms[comparison]:
             slots[grammar.normal(wording.format("", a=""))] = endings
-    if asked is None:
-        predicates += _size_predicates(table, facts, language["forms"]["bigger"][0])
-    form = language["forms"]["guess"][0]
-    guesses = [_fill(form, name, facts["articles"]) for name in table.names]
-    return Oracle(table.names, grammar, predicates, phrases, slots, guesses)
+    return slots
 
 
 def _row_mask(table: AttributeTable, row: Mapping[str, Any]) -> int:

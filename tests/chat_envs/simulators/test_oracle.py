@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_envs.simulators.oracle import AttributeTable, Grammar, Query, make_oracle
+from chat_envs.simulators.grammar import Grammar
+from chat_envs.simulators.oracle import AttributeTable, Query, make_oracle
 
 LANGUAGE: dict[str, Any] = {
     "forms": {
@@ -138,8 +139,26 @@ def test_a_part_of_the_table_keeps_the_answers() -> None:
 def test_a_phrase_that_asks_two_things_is_refused() -> None:
     facts = copy.deepcopy(FACTS)
     facts["predicates"][3]["also"] = ["Can it fly?"]
+    oracle = make_oracle(AttributeTable(facts), facts, LANGUAGE)
     with pytest.raises(ValueError, match="two things"):
-        make_oracle(AttributeTable(facts), facts, LANGUAGE)
+        oracle.read("Can it fly?")
+
+
+def test_wordings_wait_until_something_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    normal = Grammar.normal
+
+    def counted(self: Grammar, text: str) -> str:
+        made.append(text)
+        return normal(self, text)
+
+    monkeypatch.setattr(Grammar, "normal", counted)
+    oracle = make_oracle(AttributeTable(FACTS), FACTS, LANGUAGE)
+    assert not made and oracle.predicates and oracle.guesses
+    assert oracle.read("Can it fly?") and oracle.read("Is it an owl?")
+    first = len(made)
+    assert oracle.read("Is it a dog?") and oracle.read("Is it bigger than a dog?")
+    assert len(made) == first > len(oracle.predicates), "they are made once"
 
 
 @pytest.mark.parametrize(
