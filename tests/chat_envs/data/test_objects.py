@@ -38,8 +38,8 @@ def test_there_are_enough_things_and_categories() -> None:
 
 
 def test_the_files_name_version_and_licence() -> None:
-    for name in ("objects.json", "twenty_questions.json"):
-        assert document(name)["version"] == 1
+    for name, version in (("objects.json", 1), ("twenty_questions.json", 2)):
+        assert document(name)["version"] == version
         assert document(name)["licence"] == "Apache-2.0"
 
 
