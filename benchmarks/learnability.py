@@ -11,7 +11,8 @@ on the same episodes before and after: on goals of the training split, and on he
 which some games have only unseen words and codes. `cpu_seconds` is the processor time of a run:
 imitation, learning and the evaluations on held-out goals.
 
-A row is kept in the directory `--rows` when its run has ended, and is not computed again.
+A row is kept in the directory `--rows` when its run has ended, and is not computed again; the
+result has the rows of all seeds that are kept there.
 """
 
 from __future__ import annotations
@@ -209,6 +210,14 @@ def _row(env: str, seed: int, rows: Path) -> dict[str, Any]:
     return row
 
 
+def _kept(env: str, rows: Path) -> list[dict[str, Any]]:
+    """Return the rows of all seeds of an environment that are kept."""
+    paths = sorted(
+        rows.glob(f"{env}-*.json"), key=lambda p: int(p.stem.rpartition("-")[2])
+    )
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
 def main() -> None:
     """Train, print a line an environment and write the dated result."""
     parser = argparse.ArgumentParser(
@@ -227,7 +236,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         kept = arguments.rows or Path(scratch)
         for env in arguments.envs:
-            mine = [_row(env, seed, kept) for seed in arguments.seeds]
+            for seed in arguments.seeds:
+                _row(env, seed, kept)
+            mine = _kept(env, kept)
             rows += mine
             for name, figures in gains(mine).items():
                 print(_line(name, figures), flush=True)

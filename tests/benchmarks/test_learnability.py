@@ -94,3 +94,6 @@ def test_an_ended_run_is_not_repeated(
     assert learnability._row("Echo-easy-v0", 1, short / "rows") == first
     learnability._row("Echo-easy-v0", 2, short / "rows")
     assert asked == [("Echo-easy-v0", 1), ("Echo-easy-v0", 2)]
+    learnability._row("Echo-easy-v0", 10, short / "rows")
+    kept = learnability._kept("Echo-easy-v0", short / "rows")
+    assert [row["seed"] for row in kept] == [1, 2, 10]
