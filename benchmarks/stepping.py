@@ -79,6 +79,24 @@ def gem_steps() -> Callable[[], float] | None:
     return measure
 
 
+def _row(name: str, measure: Callable[[], float], num_pairs: int) -> dict[str, float]:
+    """Measure one side; print and return its microseconds a turn."""
+    result = compare({name: measure}, num_pairs)
+    seconds = result.seconds[name]
+    row = {
+        "microseconds_a_turn": round(1e6 * result.median(name), 2),
+        "low": round(1e6 * min(seconds), 2),
+        "high": round(1e6 * max(seconds), 2),
+    }
+    median = row["microseconds_a_turn"]
+    print(
+        f"{name:38s} {1e6 / median:7.0f} turns a second, {median:6.1f} us a turn "
+        f"({row['low']:.1f} to {row['high']:.1f})",
+        flush=True,
+    )
+    return row
+
+
 def main() -> None:
     """Measure, print a table and write the dated result."""
     parser = argparse.ArgumentParser(
@@ -91,25 +109,17 @@ def main() -> None:
         "--write", action="store_true", help="leave benchmarks/results/DATE_..."
     )
     arguments = parser.parse_args()
-    sides = {r.id: expert_steps(r.id) for r in chat_envs.registrations()}
     gem = gem_steps()
-    if gem is not None:
-        sides["GEM GuessTheNumber (raw text)"] = gem
-    else:
+    if gem is None:
         print("GEM is not installed (pip install gem-llm): its row is missing.")
-    result = compare(sides, arguments.pairs)
     rows = {}
-    for name, seconds in result.seconds.items():
-        rows[name] = {
-            "microseconds_a_turn": round(1e6 * result.median(name), 2),
-            "low": round(1e6 * min(seconds), 2),
-            "high": round(1e6 * max(seconds), 2),
-        }
-        print(
-            f"{name:38s} {1e6 / rows[name]['microseconds_a_turn']:7.0f} turns a second, "
-            f"{rows[name]['microseconds_a_turn']:6.1f} us a turn "
-            f"({rows[name]['low']:.1f} to {rows[name]['high']:.1f})"
-        )
+    # One after the other: with all of them alive, Python's garbage collector looks at millions of
+    # objects, and what is measured is its work.
+    for name in [r.id for r in chat_envs.registrations()]:
+        rows[name] = _row(name, expert_steps(name), arguments.pairs)
+    if gem is not None:
+        name = "GEM GuessTheNumber (raw text)"
+        rows[name] = _row(name, gem, arguments.pairs)
     if arguments.write:
         print(
             write_result(
