@@ -1,6 +1,6 @@
-"""Does a small model learn in every environment? Imitation, then PPO, on held-out goals.
+"""Does a small model learn in every environment? Imitation, then PPO, on seen and unseen goals.
 
-    python -m benchmarks.learnability --write              # all, three seeds each: some hours
+    python -m benchmarks.learnability --write              # all, three seeds each: hours
     python -m benchmarks.learnability --envs Wordle-easy-v0 --seeds 0
     python -m benchmarks.learnability --rows rows --seeds 1   # beside another process, say
 

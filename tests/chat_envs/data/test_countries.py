@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from chat_envs.data_file import load_json
 from chat_envs.envs._guess_place_facts import slug
 from tests.chat_envs.envs.places import (
     COUNTRIES,
     answered_yes,
-    document,
     facts,
     oracle,
 )
@@ -25,9 +25,9 @@ def test_there_are_enough_countries_and_regions() -> None:
 
 def test_the_files_name_version_licence_and_source() -> None:
     for name in ("countries.json", "guess_place.json"):
-        assert document(name)["version"] == 1
-        assert document(name)["licence"] == "Apache-2.0"
-    assert "countryinfo (MIT)" in document("countries.json")["source"]
+        assert load_json(name)["version"] == 1
+        assert load_json(name)["licence"] == "Apache-2.0"
+    assert "countryinfo (MIT)" in load_json("countries.json")["source"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_every_region_has_its_members_of_the_united_nations(
 
 
 def test_continents_share_no_country_and_leave_none_out() -> None:
-    continents = set(document("countries.json")["continents"]) - {"the Americas"}
+    continents = set(load_json("countries.json")["continents"]) - {"the Americas"}
     for country in COUNTRIES.values():
         assert len(continents & set(country.regions)) == 1, country.name
 
@@ -201,7 +201,7 @@ def test_every_tag_can_be_asked_and_every_question_is_about_a_tag() -> None:
 
 
 def test_names_stand_for_known_values() -> None:
-    data = document("countries.json")
+    data = load_json("countries.json")
     assert set(data["aliases"].values()) <= set(COUNTRIES)
     assert set(data["the"]) <= set(COUNTRIES)
     assert set(data["references"]) <= set(COUNTRIES)

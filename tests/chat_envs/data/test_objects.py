@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
-from importlib import resources
-from typing import Any
 
 import pytest
 
+from chat_envs.data_file import load_json
 from chat_envs.simulators.oracle import AttributeTable, Oracle, make_oracle
 
 
 @functools.cache
-def document(name: str) -> Any:
-    path = resources.files("chat_envs").joinpath("data", name)
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-@functools.cache
 def oracle(*, has_categories: bool = True) -> Oracle:
-    facts, language = document("objects.json"), document("twenty_questions.json")
+    facts, language = load_json("objects.json"), load_json("twenty_questions.json")
     return make_oracle(
         AttributeTable(facts), facts, language, has_categories=has_categories
     )
 
 
-TABLE = AttributeTable(document("objects.json"))
+TABLE = AttributeTable(load_json("objects.json"))
 TAGS = {name: TABLE.tags(name) for name in TABLE.names}
 
 
@@ -39,13 +31,13 @@ def test_there_are_enough_things_and_categories() -> None:
 
 def test_the_files_name_version_and_licence() -> None:
     for name, version in (("objects.json", 1), ("twenty_questions.json", 2)):
-        assert document(name)["version"] == version
-        assert document(name)["licence"] == "Apache-2.0"
+        assert load_json(name)["version"] == version
+        assert load_json(name)["licence"] == "Apache-2.0"
 
 
 def test_every_tag_can_be_asked_and_every_question_is_about_a_tag() -> None:
     used = frozenset().union(*TAGS.values())
-    rows = document("objects.json")["predicates"]
+    rows = load_json("objects.json")["predicates"]
     by_tag = {row["tag"] for row in rows}
     derived = {row["tag"] for row in rows if {"not", "min", "max"} & set(row)}
     assert used == by_tag - derived
@@ -151,7 +143,7 @@ def test_answers_are_what_anyone_would_say(question: str, yes: str, no: str) -> 
 
 
 def test_every_listed_phrase_is_read_and_never_as_a_guess() -> None:
-    facts, language = document("objects.json"), document("twenty_questions.json")
+    facts, language = load_json("objects.json"), load_json("twenty_questions.json")
     for row in facts["predicates"]:
         predicate = next(p for p in oracle().predicates if p.name == row["tag"])
         for text in [predicate.question, *row.get("also", ())]:
@@ -166,7 +158,7 @@ def test_every_listed_phrase_is_read_and_never_as_a_guess() -> None:
 
 def test_the_sizes_that_the_expert_names_are_of_different_classes() -> None:
     predicates = [p for p in oracle().predicates if p.name.startswith("bigger")]
-    references = document("objects.json")["sizes"]["references"]
+    references = load_json("objects.json")["sizes"]["references"]
     assert [p.name.removeprefix("bigger than ") for p in predicates] == references
     counts = [p.mask.bit_count() for p in predicates]
     assert counts == sorted(counts, reverse=True)
@@ -174,7 +166,7 @@ def test_the_sizes_that_the_expert_names_are_of_different_classes() -> None:
 
 
 def test_without_categories_no_kind_is_told() -> None:
-    rows = document("objects.json")["predicates"]
+    rows = load_json("objects.json")["predicates"]
     kinds = [row for row in rows if row.get("category")]
     assert len(kinds) >= 25
     for predicate in oracle().predicates:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
-from importlib import resources
 from typing import Any
 
+from chat_envs.data_file import load_json
 from chat_envs.envs._guess_place_facts import make_facts, read_countries
 from chat_envs.simulators.oracle import AttributeTable, Oracle, make_oracle
 
-__all__ = ["COUNTRIES", "answered_yes", "document", "facts", "oracle"]
-
-
-@functools.cache
-def document(name: str) -> Any:
-    """Return what a data file holds."""
-    path = resources.files("chat_envs").joinpath("data", name)
-    return json.loads(path.read_text(encoding="utf-8"))
+__all__ = ["COUNTRIES", "answered_yes", "facts", "oracle"]
 
 
 @functools.cache
 def facts() -> Any:
     """Return the document that the oracle is made of."""
-    return make_facts(document("countries.json"), document("guess_place.json"))
+    return make_facts(load_json("countries.json"), load_json("guess_place.json"))
 
 
 @functools.cache
@@ -32,12 +24,12 @@ def oracle(*, has_categories: bool = True) -> Oracle:
     return make_oracle(
         AttributeTable(facts()),
         facts(),
-        document("guess_place.json"),
+        load_json("guess_place.json"),
         has_categories=has_categories,
     )
 
 
-COUNTRIES = {c.name: c for c in read_countries(document("countries.json"))}
+COUNTRIES = {c.name: c for c in read_countries(load_json("countries.json"))}
 
 
 def answered_yes(question: str) -> set[str]:

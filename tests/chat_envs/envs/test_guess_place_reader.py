@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chat_envs.envs.places import document, facts, oracle
+from chat_envs.data_file import load_json
+from tests.chat_envs.envs.places import facts, oracle
 from tests.chat_envs.envs.reader_recall import reader_recalls
 
 
 def test_every_listed_phrase_is_read_and_never_as_a_guess() -> None:
-    forms = document("guess_place.json")["forms"]
+    forms = load_json("guess_place.json")["forms"]
     masks = {p.name: p.mask for p in oracle().predicates}
     num_read = 0
     for row in facts()["predicates"]:
@@ -28,8 +29,8 @@ def test_every_listed_phrase_is_read_and_never_as_a_guess() -> None:
 
 
 def test_every_name_of_a_country_is_a_guess_in_every_form() -> None:
-    forms = document("guess_place.json")["forms"]["guess"]
-    aliases = document("countries.json")["aliases"]
+    forms = load_json("guess_place.json")["forms"]["guess"]
+    aliases = load_json("countries.json")["aliases"]
     names = list(oracle().names)
     for name in [*names, *aliases]:
         for form in forms:
