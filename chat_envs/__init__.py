@@ -4,7 +4,7 @@
 >>> env = gymnasium.make("chat_envs/Echo-easy-v0")
 >>> observation, info = env.reset(seed=7)
 >>> observation["input_ids"].dtype, sorted(info)[:2]
-(dtype('int64'), ['action_mask', 'metrics'])
+(dtype('int64'), ['action_mask', 'gold_reward'])
 """
 
 from chat_envs.core import ChatEnv, Turn
