@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from chat_envs.reward_registry import nearest
+from chat_envs.spelling import nearest
 
 __all__ = ["keywords", "unknown_keywords"]
 

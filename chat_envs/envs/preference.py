@@ -21,9 +21,10 @@ import numpy as np
 from chat_envs.core import ChatEnv, Turn
 from chat_envs.data_file import load_json
 from chat_envs.message import Message, Role, system, user
+from chat_envs.record_file import report_broken
 from chat_envs.simulators.preference_gold import load_catalogue
 from chat_envs.simulators.preference_model import load_model
-from chat_envs.simulators.prompt_source import Prompt, read_prompts, report_broken
+from chat_envs.simulators.prompt_source import Prompt, read_prompts
 from chat_envs.simulators.stream import Stream, split_streams
 from chat_envs.vector import vector_entry_point
 

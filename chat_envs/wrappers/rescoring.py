@@ -14,7 +14,7 @@ import numpy as np
 from chat_envs.message import Message, Role
 from chat_envs.registration import find
 from chat_envs.reward import RewardOutcome, RewardRequest, describe, make_scorer
-from chat_envs.reward_registry import OWN_REWARD_IDS, PROXY
+from chat_envs.reward.registry import OWN_REWARD_IDS, PROXY
 
 __all__ = ["ON_BROKEN", "rescore"]
 

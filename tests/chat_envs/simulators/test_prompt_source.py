@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat_envs import record_file
 from chat_envs.message import assistant, system, user
-from chat_envs.simulators import prompt_source
 from chat_envs.simulators.prompt_source import read_prompts
 
 GOOD = '{"prompt": "Hello?"}'
@@ -206,7 +206,7 @@ def test_without_datasets_a_directory_says_what_to_install(
     def refuse(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(prompt_source.importlib, "import_module", refuse)
+    monkeypatch.setattr(record_file.importlib, "import_module", refuse)
     with pytest.raises(ImportError, match="pip install datasets"):
         read_prompts(str(tmp_path), "train")
     monkeypatch.undo()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_envs.reward_failure import (
+from chat_envs.reward.failure import (
     FailurePolicy,
     as_reward,
     call_in_thread,

@@ -4,6 +4,7 @@
 environment's proxies. Anything else is a function that names what it wants to see, an id,
 `"package.module:name"`, an object with `score(batch)`, or a weighted mapping of those:
 
+>>> from chat_envs.reward import reward_function
 >>> @reward_function
 ... def concise(reply: str) -> float:
 ...     return -len(reply) / 100
@@ -22,27 +23,12 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Mapping, Protocol, Sequence, runtime_checkable
 
-from chat_envs.reward_callable import RewardFunction, RewardRequest, reward_function
-from chat_envs.reward_failure import FailurePolicy, RewardError, as_reward, shorten
-from chat_envs.reward_registry import (
-    OWN_REWARD_IDS,
-    PROXY,
-    nearest,
-    register_reward,
-    resolve_reward,
-)
+from chat_envs.reward.callable import RewardFunction, RewardRequest
+from chat_envs.reward.failure import FailurePolicy, RewardError, as_reward, shorten
+from chat_envs.reward.registry import OWN_REWARD_IDS, PROXY, resolve_reward
+from chat_envs.spelling import nearest
 
-__all__ = [
-    "RewardError",
-    "RewardFunction",
-    "RewardOutcome",
-    "RewardRequest",
-    "Scorer",
-    "describe",
-    "make_scorer",
-    "register_reward",
-    "reward_function",
-]
+__all__ = ["RewardOutcome", "Scorer", "describe", "make_scorer"]
 
 _LOGGER = logging.getLogger(__name__)
 _OPTIONS = ("weight", "on_error", "timeout_s", "retries")

@@ -8,13 +8,12 @@ from typing import Any
 import gymnasium
 import pytest
 
-from chat_envs import reward_registry
 from chat_envs.core import ChatEnv, Turn
 from chat_envs.envs.customer_service import PRESETS
 from chat_envs.envs.tutoring import Tutoring
 from chat_envs.message import user
 from chat_envs.replier import REPLIERS, play
-from chat_envs.reward import RewardError, RewardRequest, describe, make_scorer
+from chat_envs.reward import RewardError, RewardRequest, describe, make_scorer, registry
 from chat_envs.wrappers import TokenActions
 from tests.chat_envs.registered import registered
 from tests.chat_envs.request import make_request
@@ -93,7 +92,7 @@ def test_a_proxy_is_paid_under_its_function_s_name(
 def test_a_proxy_that_is_an_id_has_the_id_s_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reward_registry, "_TARGETS", {"manners": length})
+    monkeypatch.setattr(registry, "_TARGETS", {"manners": length})
     assert Measured(reward="proxy:manners").scorer.component_names == ("manners",)
 
 

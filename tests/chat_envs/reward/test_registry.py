@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from chat_envs import reward_registry
-from chat_envs.reward import make_scorer, register_reward
-from chat_envs.reward_registry import registered_rewards, resolve_reward
+from chat_envs.reward import make_scorer, register_reward, registry
+from chat_envs.reward.registry import registered_rewards, resolve_reward
 from tests.chat_envs.request import make_request
 
 
@@ -26,7 +25,7 @@ class Nested:
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reward_registry, "_TARGETS", {})
+    monkeypatch.setattr(registry, "_TARGETS", {})
 
 
 def test_a_registered_reward_is_found_by_its_id_and_carries_it() -> None:
@@ -98,7 +97,7 @@ def test_installed_plugins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(*, group: str) -> list[Any]:
         return [point] if group == "chat_envs.rewards" else []
 
-    monkeypatch.setattr(reward_registry, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "entry_points", entry_points)
     assert registered_rewards() == ["gold", "plugged", "task"]
     assert resolve_reward("plugged") is polite
     assert make_scorer("plugged").component_names == ("plugged",)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chat_envs.message import Message
-from chat_envs.reward_failure import as_reward, call_in_thread, call_within
-from chat_envs.reward_registry import nearest
+from chat_envs.reward.failure import as_reward, call_in_thread, call_within
+from chat_envs.spelling import nearest
 
 __all__ = ["RewardFunction", "RewardRequest", "reward_function"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Iterable
+from typing import Any
+
+from chat_envs.spelling import nearest
 
 __all__ = [
     "OWN_REWARD_IDS",
     "PROXY",
-    "nearest",
     "register_reward",
     "registered_rewards",
     "resolve_reward",
@@ -73,17 +73,6 @@ def resolve_reward(name: str) -> Any:
         f"no reward is called {name!r}.{nearest(name, registered_rewards())} Register it with "
         "chat_envs.reward.register_reward, or name a function as 'package.module:name'"
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a sentence that proposes the known name nearest to `name`, with a leading space.
-
-    >>> nearest("replay", ["reply", "prompt"])
-    " Did you mean 'reply'?"
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(names)}."
 
 
 def _plugins() -> dict[str, EntryPoint]:
