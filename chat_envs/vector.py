@@ -81,6 +81,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
         self._everyone = list(range(num_envs))
+        self._has_own_reset = type(first).reset is not ChatEnv.reset
         self._is_over = np.zeros(num_envs, dtype=np.bool_)
         self._first_turns = [0] * num_envs  # where each episode stood when it was reset
 
@@ -246,7 +247,11 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
 
     def _seat(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
         """Begin an episode in environment i."""
-        self.envs[i].reset(seed=seed, options=options)
+        env = self.envs[i]
+        if self._has_own_reset:
+            env.reset(seed=seed, options=options)
+        else:
+            env._reset(seed, options)
         self._first_turns[i] = self.envs[i].turn
         self._is_over[i] = False
 

@@ -164,18 +164,17 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         Raises:
             ValueError: if the state is another environment's or broken, or comes with a seed.
         """
-        if options is not None and "state" in options:
-            if seed is not None:
-                raise ValueError(
-                    f"reset takes a seed ({seed}) or options['state'], not both: a state has its "
-                    "own generator. Leave the seed out."
-                )
-            episode_state.restore_episode(self, options["state"])
-        else:
-            if seed is not None:
-                super().reset(seed=seed)
-            self._begin(self.np_random)
+        self._reset(seed, options)
         return self.observe(), self.describe()
+
+    def _reset(self, seed: int | None, options: Mapping[str, Any] | None) -> None:
+        """Do what `reset` does, and look at nothing: a vector environment looks at all at once."""
+        if options is not None and "state" in options:
+            episode_state.restore_episode(self, options["state"], seed)
+            return
+        if seed is not None:
+            super().reset(seed=seed)
+        self._begin(self.np_random)
 
     def step(
         self, action: npt.ArrayLike
@@ -301,7 +300,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         A control id ends the reply. A stop id is kept as the agent's; any other is dropped, so
         no reply can forge a role.
         """
-        if self.is_over:
+        if self._is_over:
             raise gymnasium.error.ResetNeeded(
                 "The episode is over (or never began): call reset() before step()."
             )

@@ -43,9 +43,8 @@ _BIT_GENERATORS: Mapping[str, Any] = {
     )
 }
 _FORMAT = 1
-_EXACT = (
-    2**53
-)  # integers of this size and above are written in hexadecimal: see `_plain`
+# Integers of this size and above are written in hexadecimal: see `_plain`.
+_EXACT = 2**53
 _OWN_KEYS = (
     "generator",
     "replies",
@@ -73,13 +72,18 @@ def save_episode(env: ChatEnv) -> dict[str, Any]:
     }
 
 
-def restore_episode(env: ChatEnv, state: Any) -> None:
+def restore_episode(env: ChatEnv, state: Any, seed: int | None = None) -> None:
     """Begin with the generator of `state` and play its replies again, unscored.
 
     Raises:
-        ValueError: if the state is another environment's, or broken. Of the former nothing is
-            changed; after the latter no episode is left to step.
+        ValueError: if there is a seed beside the state, or the state is another environment's, or
+            broken. After the last no episode is left to step; else nothing is changed.
     """
+    if seed is not None:
+        raise ValueError(
+            f"reset takes a seed ({seed}) or options['state'], not both: a state has its own "
+            "generator. Leave the seed out."
+        )
     saved = _read_state(
         state,
         _identity_of(env),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass, field
 from typing import Mapping
 
@@ -307,10 +308,11 @@ class Partner:
         bodies = self._words.bodies[self.current.emotion]
         body = bodies[int(self._phrasing.random() * len(bodies))]
         rival = self._rival() if self._tier.has_rivals else ""
-        parts = (reaction, fact, rival, body.format(thing=self.current.thing))
-        text = " ".join([part for part in parts if part])
-        self._last_words = self._words.reader.words(text)
-        return text
+        parts = [reaction, fact, rival, body.format(thing=self.current.thing)]
+        read = self._words.reader.words
+        # Part by part: they come again and again, the whole hardly ever.
+        self._last_words = tuple(itertools.chain.from_iterable(map(read, parts)))
+        return " ".join([part for part in parts if part])
 
     def _rival(self) -> str:
         """Return something about another's emotion or thing, or about an emotion of the past."""

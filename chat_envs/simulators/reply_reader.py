@@ -7,6 +7,7 @@ sad" nobody is sad. All of it is linear in the length of the text.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import AbstractSet, Collection, Mapping, NamedTuple, Sequence
 
@@ -87,6 +88,7 @@ class ReplyReader:
         self._praise = frozenset(praise)
         self._abuse = frozenset(abuse)
         self._readings: dict[str, Reading] = {}
+        self._words = functools.lru_cache(_MOST_READINGS)(_words)
 
     def read(self, text: str) -> Reading:
         """Return what `text`, any string, says."""
@@ -100,8 +102,7 @@ class ReplyReader:
 
     def words(self, text: str) -> tuple[str, ...]:
         """Return the words of `text`, in lower case."""
-        lowered = text[:_MOST_CHARACTERS].lower().replace("\u2019", "'")
-        return tuple(_WORD.findall(lowered))
+        return self._words(text[:_MOST_CHARACTERS])
 
     def _read(self, text: str) -> Reading:
         tokens = _TOKEN.findall(text.lower().replace("\u2019", "'"))
@@ -139,6 +140,10 @@ class ReplyReader:
             elif token in _NEGATIONS:
                 is_negated = True
         return frozenset(found)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(text.lower().replace("\u2019", "'")))
 
 
 def _asked(sentence: Sequence[str], has_mark: bool) -> frozenset[str]:
