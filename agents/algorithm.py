@@ -134,6 +134,7 @@ class Algorithm(ABC):
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             max_grad_norm=self.config.max_grad_norm,
+            ema_decay=self.config.ema_decay,
         )
 
     @abstractmethod

@@ -51,6 +51,12 @@ class AlgorithmConfig:
     max_grad_norm: float = hyperparameter(
         1.0, "global gradient norm is clipped to this", low=0, is_low_open=True
     )
+    ema_decay: float = hyperparameter(
+        0.0,
+        "share that each update keeps of a moving average of the weights; 0 keeps none",
+        low=0,
+        high=0.999999,
+    )
     discount: float = hyperparameter(
         1.0, "discount of the future, a turn", low=0, high=1
     )

@@ -2,7 +2,8 @@
 
 One update: the critic values every context in which the agent chose a token; generalised advantage
 estimation runs over the agent's tokens (`agents.objective.advantage` explains its two clocks); then
-a few epochs of minibatches of whole episodes. The old log-probs are the sampler's own.
+a few epochs of minibatches of whole episodes. The old log-probs are the sampler's own. Beside that
+each step may imitate given data ("PPO-ptx", Ouyang et al. 2022, equation 2), a mean over its tokens.
 
 Shape legend: N episodes of a rollout, B of a micro-batch, S tokens, K action tokens, T turns.
 """
@@ -18,6 +19,7 @@ import torch
 
 from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
+from agents.dialogue_data import Blend, load_blend
 from agents.engine import process_group
 from agents.engine.language_model import LanguageModel, TokenBatch, TrainingConfig
 from agents.experience.micro_batch import MicroBatch, micro_batches
@@ -26,6 +28,7 @@ from agents.experience.seeding import numpy_generator
 from agents.experience.summary import describe_drift, measure_agreement
 from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
+from agents.imitation import imitate
 from agents.objective.advantage import generalized_advantages, whiten
 from agents.objective.kl import estimate_kl
 from agents.objective.loss import (
@@ -95,9 +98,23 @@ class PPOConfig(AlgorithmConfig):
         "how tokens are weighed in the loss",
         choices=get_args(Aggregation),
     )
+    ptx_coefficient: float = hyperparameter(
+        0.0, "weight of imitating ptx_data beside the policy's loss", low=0
+    )
+    ptx_data: str = hyperparameter(
+        "", "sources of data as for `chat-envs sft --data`, ' + ' between them"
+    )
+    ptx_rows: int = hyperparameter(
+        32, "rows of ptx_data that each optimizer step imitates", low=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.ptx_coefficient > 0) != bool(self.ptx_data):
+            raise ValueError(
+                f"ptx_coefficient={self.ptx_coefficient} and ptx_data={self.ptx_data!r}: a mixture "
+                "needs both, what to imitate and how much."
+            )
         if self.num_minibatches > self.num_episodes:
             raise ValueError(
                 f"num_minibatches={self.num_minibatches} would leave minibatches empty: an update "
@@ -131,7 +148,11 @@ class _Targets:
 
 
 class PPO(Algorithm):
-    """PPO over whole dialogues; see `Algorithm` for the arguments. The model needs a value head."""
+    """PPO over whole dialogues; see `Algorithm` for the arguments. The model needs a value head.
+
+    Raises:
+        FileNotFoundError, ValueError: also where `ptx_data` cannot be read.
+    """
 
     config_class: ClassVar[type[AlgorithmConfig]] = PPOConfig
     config: PPOConfig
@@ -155,6 +176,14 @@ class PPO(Algorithm):
             raise ValueError(
                 f"PPO needs a critic, but the model {lm.name!r} has no value head: load it with "
                 "has_value_head=True, or use REINFORCE, which needs none."
+            )
+        self.mixture: Blend | None = None
+        if self.config.ptx_data:
+            self.mixture = load_blend(
+                self.config.ptx_data.split(" + "),
+                self.env.tokenizer,
+                lm.context_length,
+                seed=self.config.seed,
             )
 
     def training_config(self) -> TrainingConfig:
@@ -181,9 +210,7 @@ class PPO(Algorithm):
             for rows in np.array_split(order, config.num_minibatches):
                 if not targets.mask[torch.as_tensor(rows)].any():
                     continue  # every reward in it is unknown: there is nothing to learn from
-                step = self.optimize(
-                    rollout, actions, targets, rows, is_first=num_steps == 0
-                )
+                step = self.optimize(rollout, actions, targets, rows, num_steps)
                 tally.merge(step)
                 num_steps += 1
                 kl = step.result()["old_kl"]
@@ -249,10 +276,9 @@ class PPO(Algorithm):
         actions: ActionTokens,
         targets: _Targets,
         rows: npt.NDArray[np.int64],
-        *,
-        is_first: bool,
+        number: int,
     ) -> Tally:
-        """Take one optimizer step on a minibatch of episodes; return what was measured."""
+        """Take step `number` of an update on a minibatch of episodes; return what was measured."""
         config, lm, tally = self.config, self.lm, Tally()
         chosen_NK = targets.mask[torch.as_tensor(rows, device=lm.device)]
         num_tokens, num_episodes = int(chosen_NK.sum()), int(chosen_NK.any(1).sum())
@@ -286,13 +312,30 @@ class PPO(Algorithm):
             losses += torch.stack([policy.detach(), critic.detach()])
             tally.add("entropy", entropy_BK, some.mask)
             self._measure_ratio(tally, log_probs_BK.detach(), some, goal)
-            if is_first:  # before the first optimizer step the ratio must be 1
+            if number == 0:  # before the first optimizer step the ratio must be 1
                 measure_agreement(tally, log_probs_BK, some)
         process_group.add_up(losses)
         tally = tally.over_processes()
         tally.add_ratio("policy_loss", float(losses[0]), 1)
         tally.add_ratio("value_loss", float(losses[1]), 1)
+        if self.mixture is not None:
+            tally.merge(self._imitate(self.mixture, number))
         tally.add_ratio("grad_norm", lm.step(), 1)
+        return tally
+
+    def _imitate(self, mixture: Blend, number: int) -> Tally:
+        """Add the gradient of the mixture to that of step `number`; return how likely its data is.
+
+        Which rows are imitated follows from seed, iteration and step alone.
+        """
+        config = self.config
+        step = self.iteration * config.num_epochs * config.num_minibatches + number
+        rollout = mixture.deal(step * config.ptx_rows, config.ptx_rows)
+        measured = imitate(
+            self.lm, rollout, config.token_budget, config.ptx_coefficient
+        ).result()
+        tally = Tally()
+        tally.add_ratio("ptx_cross_entropy", measured["cross_entropy"], 1)
         return tally
 
     def losses(

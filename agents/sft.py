@@ -4,7 +4,7 @@ An iteration plays fresh dialogues with a script and takes one cross-entropy ste
 tokens; what the user and the system said is read, never imitated. A script with a systematic flaw
 gives an honestly mediocre start, from which reinforcement learning has something to gain.
 
-Shape legend: N episodes, B of a micro-batch, K action tokens.
+`agents.fine_tuning` does the same on dialogues of one's own.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping
 
-import numpy as np
-
 from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
 from agents.engine.language_model import LanguageModel
 from agents.experience.dialogue import make_env, play_script, script_of
-from agents.experience.micro_batch import micro_batches
-from agents.experience.rollout import Rollout, gather_actions
+from agents.experience.rollout import Rollout
 from agents.experience.seeding import episode_seed, numpy_generator
 from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
-from agents.objective.loss import token_weights, weighted_sum
+from agents.imitation import imitate, ramped_rate
 from chat_envs.replier import Replier
 from chat_envs.vector import ChatVectorEnv
 
@@ -150,41 +147,20 @@ class SFT(Algorithm):
 
     def learning_rate(self) -> float:
         """Return the step size of the present iteration."""
-        config, step = self.config, self.iteration + 1
-        if step <= config.num_warmup_steps:
-            return config.learning_rate * step / config.num_warmup_steps
-        left = config.num_steps + 1 - step
-        return (
-            config.learning_rate
-            * max(left, 0)
-            / max(config.num_steps - config.num_warmup_steps, 1)
+        return ramped_rate(
+            self.iteration + 1,
+            peak=self.config.learning_rate,
+            num_warmup_steps=self.config.num_warmup_steps,
+            num_steps=self.config.num_steps,
         )
 
     def update(self, rollout: Rollout) -> Tally:
         """Take one cross-entropy step; return what was measured on the way."""
-        lm, tally = self.lm, Tally()
-        actions = rollout.actions(lm.device)
-        num_tokens, num_episodes = int(actions.lengths.sum()), len(rollout)
+        lm = self.lm
         lm.set_learning_rate(self.learning_rate())
-        measured = Tally()
-        for micro in micro_batches(
-            rollout, actions, np.arange(len(rollout)), self.config.token_budget
-        ):
-            some = micro.actions
-            weights_BK = token_weights(
-                some.mask,
-                aggregation="token_mean",
-                num_tokens=num_tokens,
-                num_episodes=num_episodes,
-            )
-            evaluation = lm.evaluate(rollout.token_batch(micro.rows, lm.device))
-            log_probs_BK = gather_actions(evaluation.log_probs, some)
-            lm.backward(-weighted_sum(log_probs_BK, weights_BK))
-            measured.add("cross_entropy", -log_probs_BK, some.mask)
-            entropy_BK = gather_actions(evaluation.entropy, some)
-            measured.add("entropy", entropy_BK, some.mask)
-        tally.merge(measured.over_processes())
+        tally = imitate(lm, rollout, self.config.token_budget)
         tally.add_ratio("learning_rate", self.learning_rate(), 1)
         tally.add_ratio("grad_norm", lm.step(), 1)
+        num_tokens = int(sum(episode.action_mask.sum() for episode in rollout))
         tally.add_total("trained_tokens", num_tokens)
         return tally

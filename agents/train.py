@@ -298,7 +298,8 @@ def load_run(
     for reason in skipped:
         (observer or Observer()).remark(f"Skipped a checkpoint: {reason}")
     lm = build_lm(config)
-    lm.configure_training(TrainingConfig())
+    # With an average of the weights if the run kept one: `averaged_weights` then uses it.
+    lm.configure_training(TrainingConfig(ema_decay=config.agent_config().ema_decay))
     lm.load(checkpoint.directory)
     return config, lm, checkpoint
 

@@ -104,6 +104,10 @@ class PretrainedTokenizer:
     def __deepcopy__(self, memo: dict[int, object]) -> PretrainedTokenizer:
         return self  # immutable: copies of a spec share it
 
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the files by which `load_tokenizer(directory)` and transformers know it again."""
+        self._source.save_pretrained(directory)
+
     def make_template(self) -> PretrainedTemplate:
         """Return its chat template."""
         return self._template

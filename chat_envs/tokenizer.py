@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import json
 from importlib import resources
+from pathlib import Path
 from typing import Iterable, Protocol, Sequence
 
 import tokenizers
@@ -25,6 +27,15 @@ MAX_ENTRIES = 1024
 _PIECES = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s"
 _CACHED_TEXTS = 16384
 _MAX_CHARACTERS_A_TOKEN = 64
+# What transformers reads beside `tokenizer.json`. The space before a text, which `encode` puts
+# there, is the template's.
+_TOKENIZER_FILE, _TEMPLATE_FILE = "tokenizer.json", "chat_template.jinja"
+_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{- '<|' + message['role'] + '|> ' + message['content'] + '<|end|>' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
 
 
 class Tokenizer(Protocol):
@@ -149,6 +160,24 @@ class BuiltinTokenizer:
         """Return the `tokenizers` file; transformers' PreTrainedTokenizerFast reads it too."""
         return str(self._tokenizer.to_str(pretty=True))
 
+    def save_pretrained(self, directory: Path) -> None:
+        """Write the files by which `load_tokenizer(directory)` and transformers know it again.
+
+        To transformers, which knows no plain text, `<|end|>` in a text is the control token.
+        """
+        control = dict(zip(CONTROL_TOKENS, range(len(CONTROL_TOKENS)), strict=True))
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": CONTROL_TOKENS[PAD],
+            "eos_token": CONTROL_TOKENS[END],
+            "additional_special_tokens": [t for t, i in control.items() if i > END],
+            "clean_up_tokenization_spaces": False,
+        }
+        text = json.dumps(config, indent=2, sort_keys=True)
+        (directory / "tokenizer_config.json").write_text(text + "\n", "utf-8")
+        (directory / _TEMPLATE_FILE).write_text(_TEMPLATE, "utf-8")
+        (directory / _TOKENIZER_FILE).write_text(self.to_json(), "utf-8")
+
 
 def train_tokenizer(
     texts: Sequence[str], num_entries: int = MAX_ENTRIES
@@ -191,12 +220,36 @@ def _builtin() -> BuiltinTokenizer:
     return BuiltinTokenizer(data.read_text(encoding="utf-8"))
 
 
+def _saved(name: str) -> BuiltinTokenizer | None:
+    """Return the tokenizer of the built-in kind that was saved in a directory, if it has one."""
+    directory = Path(name).expanduser()
+    template, file = directory / _TEMPLATE_FILE, directory / _TOKENIZER_FILE
+    if not (template.is_file() and file.is_file()):
+        return None
+    if template.read_text("utf-8", "replace") != _TEMPLATE:
+        return None
+    return _read_saved(file, name, file.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_saved(file: Path, name: str, stamp: int) -> BuiltinTokenizer:
+    """Read a tokenizer; `stamp` lets a file that was written again be read again."""
+    try:
+        tokenizer = BuiltinTokenizer(file.read_text("utf-8"), name)
+    except Exception as error:  # `tokenizers` raises the base class itself
+        raise ValueError(f"{file} is damaged: {error}") from error
+    # The same words by the same ids: then it is the built-in one, whatever it is called.
+    is_builtin = tokenizer.fingerprint == _builtin().fingerprint
+    return _builtin() if is_builtin else tokenizer
+
+
 def load_tokenizer(name: str | Tokenizer = "builtin") -> Tokenizer:
     """Return a tokenizer by name.
 
     Args:
-        name: "builtin"; "smollm2-135m", a directory or a hub id for one of transformers
-            (needs the extra `agents`); or a tokenizer, which is returned as it is.
+        name: "builtin"; a directory that `BuiltinTokenizer.save_pretrained` wrote; or
+            "smollm2-135m", a directory or a hub id for one of transformers (needs the extra
+            `agents`); or a tokenizer, which is returned as it is.
 
     Raises:
         ImportError: if transformers is needed and not installed.
@@ -206,6 +259,9 @@ def load_tokenizer(name: str | Tokenizer = "builtin") -> Tokenizer:
         return name
     if name == "builtin":
         return _builtin()
+    own = _saved(name)
+    if own is not None:
+        return own
     try:
         module = importlib.import_module("chat_envs.pretrained_tokenizer")
     except ImportError as error:

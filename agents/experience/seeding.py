@@ -21,6 +21,7 @@ PURPOSES = {
     "shuffle": 5,
     "script": 6,
     "bootstrap": 7,
+    "blend": 8,
 }
 
 

@@ -17,6 +17,7 @@ from chat_envs.commands.argument import (
 from chat_envs.core import ChatEnv
 from chat_envs.keyword import keywords
 from chat_envs.registration import Registration
+from chat_envs.reward.registry import PROXY
 
 __all__ = ["describe", "run"]
 
@@ -71,6 +72,7 @@ def describe(registration: Registration, seed: int) -> dict[str, Any]:
         },
         "action_space": f"{ids} ({chat_env.reply_length},)",
         "reward_components": list(chat_env.scorer.component_names),
+        "rewards": ["gold", *(f"{PROXY}{name}" for name in chat_env.proxies)],
         "metrics": list(chat_env.metric_names),
         "anchors": _anchors(registration.id),
         "docs": _page(registration),

@@ -7,7 +7,8 @@ reply, pairs of a word of the prompt and a word of the reply, the reply's length
 repeated and how much is copied from the prompt. Each is hashed into one of 2^14 weights
 (Weinberger et al. 2009, arXiv:0902.2206).
 
-Weights are stored as whole numbers, so a logit is the same on every machine.
+Weights are stored as whole numbers, so a logit is the same on every machine. `NGramReward` is such
+a model as a reward, for any environment.
 """
 
 from __future__ import annotations
@@ -15,24 +16,33 @@ from __future__ import annotations
 import base64
 import functools
 import itertools
+import json
 import math
+import os
 import re
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chat_envs.data_file import load_json
+from chat_envs.message import Message
+from chat_envs.preference_pair import PreferencePair
+from chat_envs.reward import RewardRequest
 
 __all__ = [
+    "NGramReward",
     "Pair",
     "PreferenceModel",
     "accuracy",
     "features",
     "load_model",
     "train",
+    "train_reward",
 ]
 
 _BITS = 14

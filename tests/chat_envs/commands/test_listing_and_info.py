@@ -79,3 +79,11 @@ def test_an_unknown_id_is_told_the_nearest(capsys: Capture) -> None:
         info.run(["chat_envs/Eco-easy-v0"])
     assert stop.value.code == 2
     assert "Did you mean 'chat_envs/Echo-easy-v0'?" in capsys.readouterr().err
+
+
+def test_info_names_what_reward_takes(capsys: Capture) -> None:
+    assert info.run(["SocialChat-easy-v0", "--json"]) == 0
+    rewards = json.loads(capsys.readouterr().out)["rewards"]
+    assert rewards == ["gold", "proxy:vader", "proxy:vader_user", "proxy:reply_length"]
+    assert info.run(["Echo-easy-v0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rewards"] == ["gold"]
