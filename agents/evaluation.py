@@ -27,6 +27,7 @@ __all__ = [
     "bootstrap_interval",
     "evaluate",
     "evaluate_script",
+    "gold_gain",
     "success_gain",
     "wilson_interval",
 ]
@@ -138,6 +139,11 @@ class EvaluationResult:
         return np.array([episode.total_reward for episode in self.rollout])
 
     @property
+    def gold_returns(self) -> npt.NDArray[np.float64]:
+        """(E,) undiscounted returns of the task's own reward, whatever was paid."""
+        return np.array([episode.total_gold for episode in self.rollout])
+
+    @property
     def successes(self) -> npt.NDArray[np.bool_]:
         """(E,) whether each episode's task was solved."""
         return np.array([episode.success for episode in self.rollout])
@@ -152,6 +158,10 @@ class EvaluationResult:
     def return_interval(self) -> Interval:
         """Return the mean return over the episodes whose rewards are all known."""
         return self._bootstrap(self.returns)
+
+    def gold_interval(self) -> Interval:
+        """Return the mean return of the task's own reward."""
+        return self._bootstrap(self.gold_returns)
 
     def success_interval(self) -> Interval:
         """Return the share of solved tasks."""
@@ -172,6 +182,7 @@ class EvaluationResult:
             "episodes": len(self.rollout),
             "unknown_returns": int(np.isnan(self.returns).sum()),
             "return": self.return_interval().as_dict(),
+            "gold_return": self.gold_interval().as_dict(),
             "success": self.success_interval().as_dict(),
             "normalised_score": None if score is None else score.as_dict(),
         }
@@ -257,20 +268,33 @@ def success_gain(before: EvaluationResult, after: EvaluationResult) -> Interval:
     Raises:
         ValueError: if the two were not measured on the same seeds of the same environment.
     """
-    seeds_before = [episode.seed for episode in before.rollout]
-    seeds_after = [episode.seed for episode in after.rollout]
-    if (before.env, before.split, seeds_before) != (
-        after.env,
-        after.split,
-        seeds_after,
-    ):
-        raise ValueError(
-            f"A gain compares the same episodes, got {before.env} {before.split} "
-            f"({len(seeds_before)} seeds from {before.seed}) and {after.env} {after.split} "
-            f"({len(seeds_after)} seeds from {after.seed})."
-        )
+    _require_same_episodes(before, after)
     difference = after.successes.astype(np.float64) - before.successes
     return bootstrap_interval(difference, numpy_generator(after.seed, "bootstrap"))
+
+
+def gold_gain(before: EvaluationResult, after: EvaluationResult) -> Interval:
+    """Return the rise in the return of the task's own reward, seed by seed.
+
+    Raises:
+        ValueError: if the two were not measured on the same seeds of the same environment.
+    """
+    _require_same_episodes(before, after)
+    difference = after.gold_returns - before.gold_returns
+    return bootstrap_interval(difference, numpy_generator(after.seed, "bootstrap"))
+
+
+def _require_same_episodes(before: EvaluationResult, after: EvaluationResult) -> None:
+    one, other = (
+        (result.env, result.split, [episode.seed for episode in result.rollout])
+        for result in (before, after)
+    )
+    if one != other:
+        raise ValueError(
+            f"A gain compares the same episodes, got {before.env} {before.split} "
+            f"({len(one[2])} seeds from {before.seed}) and {after.env} {after.split} "
+            f"({len(other[2])} seeds from {after.seed})."
+        )
 
 
 def _has_anchors(env: str, kwargs: Mapping[str, Any]) -> bool:

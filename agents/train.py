@@ -26,7 +26,7 @@ from agents.checkpoint import (
 from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
-from agents.evaluation import EvaluationResult, evaluate, success_gain
+from agents.evaluation import EvaluationResult, evaluate, gold_gain, success_gain
 from agents.experience.dialogue import make_env
 from agents.experience.script import check_script
 from agents.hyperparameter import build_config
@@ -377,9 +377,9 @@ def _describe(before: RunScores | None, after: RunScores) -> Mapping[str, Any]:
     """Return what `evaluation.json` holds."""
     if before is None:
         return {"after": after.as_dict()}
-    gain = success_gain(before.sampled, after.sampled)
     return {
         "before": before.as_dict(),
         "after": after.as_dict(),
-        "gain": gain.as_dict(),
+        "gain": success_gain(before.sampled, after.sampled).as_dict(),
+        "gold_gain": gold_gain(before.sampled, after.sampled).as_dict(),
     }

@@ -58,6 +58,7 @@ class _Dialogue:
     )  # where it begins, the reply
     rewards: list[float] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
+    golds: list[float] = field(default_factory=list)
     components: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -198,6 +199,7 @@ def _append(
     dialogue.ids = ids
     dialogue.rewards.append(reward)
     dialogue.valid.append(bool(infos["reward_valid"][row]))
+    dialogue.golds.append(float(infos["gold_reward"][row]))
     for name, column in infos["reward_components"].items():
         dialogue.components.setdefault(name, []).append(float(column[row]))
 
@@ -235,6 +237,7 @@ def _finish(
         turn_index=turn_index,
         rewards=np.array(dialogue.rewards, dtype=np.float64),
         reward_valid=np.array(dialogue.valid, dtype=np.bool_),
+        gold_rewards=np.array(dialogue.golds, dtype=np.float64),
         reward_components={
             n: np.array(v) for n, v in sorted(dialogue.components.items())
         },

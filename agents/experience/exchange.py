@@ -20,7 +20,13 @@ from agents.experience.rollout import Episode
 __all__ = ["from_bytes", "gather_episodes", "to_bytes"]
 
 _TOKEN_FIELDS = ("ids", "action_mask", "log_probs", "turn_index")  # each (S,)
-_TURN_FIELDS = ("rewards", "reward_valid", "reply_lengths", "reply_cut")  # each (T,)
+_TURN_FIELDS = (  # each (T,)
+    "rewards",
+    "reward_valid",
+    "gold_rewards",
+    "reply_lengths",
+    "reply_cut",
+)
 _PLAIN_FIELDS = (
     "seed",
     "group",
@@ -34,6 +40,7 @@ _PLAIN_FIELDS = (
 _DTYPES = {
     "rewards": np.float64,
     "reward_valid": np.bool_,
+    "gold_rewards": np.float64,
     "reply_lengths": np.int64,
     "reply_cut": np.bool_,
 }

@@ -34,6 +34,7 @@ class Episode:
         rewards: (T,) float64.
         reward_valid: (T,) bool, False where the reward could not be computed.
         reward_components: name -> (T,) float64.
+        gold_rewards: (T,) float64, the task's own, whatever was paid; empty where nobody noted it.
         terminated: whether the task ended.
         truncated: whether an outer limit ended the episode.
         success: whether the task was solved.
@@ -58,6 +59,9 @@ class Episode:
     termination_reason: str = ""
     reward_components: Mapping[str, npt.NDArray[np.float64]] = field(
         default_factory=dict
+    )
+    gold_rewards: npt.NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros(0, dtype=np.float64)
     )
     metrics: Mapping[str, float] = field(default_factory=dict)
     messages: Sequence[Mapping[str, str]] = ()
@@ -94,6 +98,12 @@ class Episode:
     def total_reward(self) -> float:
         """The undiscounted return; NaN where a reward is unknown (never a silent 0)."""
         return float(self.rewards.sum()) if self.is_known else float("nan")
+
+    @property
+    def total_gold(self) -> float:
+        """The undiscounted gold return; NaN where it was not noted."""
+        is_noted = len(self.gold_rewards) == self.num_turns
+        return float(self.gold_rewards.sum()) if is_noted else float("nan")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -15,13 +17,17 @@ __all__ = ["describe_drift", "describe_rollout", "measure_agreement"]
 def describe_rollout(rollout: Rollout) -> Tally:
     """Return means over the episodes, their turns or their replies.
 
-    `return`, `success`, `turns`, `truncated_share`, `env/*` and `reward/*` are means an episode,
+    `return`, `gold_return` (the task's own reward, whatever was paid), `success`, `turns`,
+    `truncated_share`, `env/*` and `reward/*` are means an episode,
     `reply_length` (tokens), `cut_share` and `reward_error_rate` means a turn; `reply_tokens` and
     `episodes` are totals. An episode with an unknown reward has no return and is left out of it.
     """
     tally = Tally()
     known = [e.total_reward for e in rollout if e.is_known]
     tally.add_ratio("return", sum(known), len(known))
+    golds = [e.total_gold for e in rollout if not math.isnan(e.total_gold)]
+    if golds:
+        tally.add_ratio("gold_return", sum(golds), len(golds))
     tally.add_ratio("success", sum(e.success for e in rollout), len(rollout))
     num_turns = int(rollout.num_turns.sum())
     tally.add_ratio("turns", num_turns, len(rollout))

@@ -18,6 +18,7 @@ from agents.evaluation import (
     bootstrap_interval,
     evaluate,
     evaluate_script,
+    gold_gain,
     success_gain,
     wilson_interval,
 )
@@ -198,3 +199,26 @@ def test_a_gain_is_paired() -> None:
         ValueError, match="same episodes.*30 seeds from 0.*30 seeds from 1"
     ):
         success_gain(before, other)
+
+
+def test_gold_is_the_task_s_own_reward_whatever_is_paid() -> None:
+    def nothing(reply: str) -> float:
+        return 0.0
+
+    paid = evaluate_script(
+        "expert", PARROT, num_episodes=4, env_kwargs={"reward": nothing}
+    )
+    own = evaluate_script("expert", PARROT, num_episodes=4)
+    assert paid.return_interval().mean == 0.0
+    assert paid.gold_returns.tolist() == own.returns.tolist() != [0.0] * 4
+    assert paid.as_dict()["gold_return"]["mean"] == own.return_interval().mean
+
+
+def test_a_gain_in_gold_is_paired() -> None:
+    blind = evaluate_script("blind", "chat_envs/Echo-easy-v0", num_episodes=8)
+    expert = evaluate_script("expert", "chat_envs/Echo-easy-v0", num_episodes=8)
+    gain = gold_gain(blind, expert)
+    assert gain.mean == pytest.approx((expert.gold_returns - blind.gold_returns).mean())
+    assert gold_gain(expert, expert).as_dict() == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    with pytest.raises(ValueError, match="compares the same episodes"):
+        gold_gain(blind, evaluate_script("expert", PARROT, num_episodes=8))

@@ -349,7 +349,7 @@ def test_evaluations_stand_in_a_file(tmp_path: Path) -> None:
     result = train(config, root=tmp_path)
     assert result.before is not None and result.after is not None
     stored = json.loads((tmp_path / NAME / "evaluation.json").read_text())
-    assert set(stored) == {"before", "after", "gain"}
+    assert set(stored) == {"before", "after", "gain", "gold_gain"}
     assert stored["after"]["sampled"]["success"] == (
         result.after.sampled.success_interval().as_dict()
     )

@@ -48,6 +48,7 @@ def episodes(draw: st.DrawFn) -> Episode:
         turn_index=np.array(turn_index),
         rewards=row(float64s, num_turns, np.float64),
         reward_valid=row(st.booleans(), num_turns, np.bool_),
+        gold_rewards=row(float64s, draw(st.sampled_from([0, num_turns])), np.float64),
         reward_components={
             name: row(float64s, num_turns, np.float64)
             for name in draw(st.lists(words, max_size=2, unique=True))

@@ -26,6 +26,7 @@ def test_rollout_by_hand() -> None:
         make_episode([2, 3]),  # rewards 1 and 2
         success=True,
         reply_cut=np.array([False, True]),
+        gold_rewards=np.array([5.0, -1.0]),
         metrics={"m": 4.0},
         reward_components={"c": np.array([1.0, 2.0])},
     )
@@ -40,6 +41,7 @@ def test_rollout_by_hand() -> None:
     )
     assert describe_rollout(Rollout([solved, unknown])).result() == {
         "return": 3.0,  # of the one episode whose return is known
+        "gold_return": 4.0,  # of the one episode where it was noted
         "success": 0.5,
         "turns": 1.5,
         "reply_length": 2.0,
