@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def build_lm(config: TrainConfig) -> CausalLM:
     try:
         tokenizer = load_tokenizer(name)
     except ValueError as error:
-        if name != config.lm:
+        if name not in (config.lm, os.path.abspath(config.lm)):
             raise
         raise ValueError(
             f"There is no language model {name!r} here. {error}"
@@ -128,12 +129,21 @@ def _key(config: TrainConfig, sft: SFTConfig, lm: CausalLM) -> str:
         "lm_files": _directory_checksums(Path(config.lm)),
         "engine": [type(lm).__name__, config.zero, str(lm.device)],
         "seed": config.seed,
-        "env": [config.env, anchors.version(config.env), config.full_env_kwargs()],
+        "env": [config.env, anchors.version(config.env), _told(config)],
         "sft": dataclasses.asdict(sft),
         "machinery": machinery() | {"git_commit": None},
     }
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
+
+
+def _told(config: TrainConfig) -> dict[str, Any]:
+    """Return the keywords that a script's dialogues depend on: what they earn is not among them."""
+    return {
+        name: value
+        for name, value in config.full_env_kwargs().items()
+        if name not in ("reward", "on_error", "timeout_s")
+    }
 
 
 def _directory_checksums(directory: Path) -> dict[str, str]:
