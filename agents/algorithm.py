@@ -33,12 +33,14 @@ from agents.engine import process_group
 from agents.engine.language_model import LanguageModel, TrainingConfig
 from agents.experience.collector import Collector
 from agents.experience.micro_batch import micro_batches
+from agents.experience.reward_log import RewardLog
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
 from agents.experience.seeding import numpy_generator, torch_generator
 from agents.experience.summary import describe_rollout
 from agents.experience.tally import Tally
 from agents.hyperparameter import build_config
 from agents.objective.kl import adapt_coefficient
+from chat_envs.reward import StatefulScorer
 from chat_envs.vector import ChatVectorEnv
 
 __all__ = ["Algorithm", "IterationReport"]
@@ -121,6 +123,7 @@ class Algorithm(ABC):
             env_kwargs=env_kwargs,
         )
         self.env = self.collector.env
+        self._reward_log = RewardLog(self.env.scorer)
         self.iteration = 0
         self.num_timesteps = 0
         self.kl_coefficient = self.config.kl_coefficient
@@ -154,10 +157,12 @@ class Algorithm(ABC):
         began = time.perf_counter()
         rollout = self.collect()
         collected = time.perf_counter()
+        failures, reward_seconds = self._reward_log.since_last()
         generation_seconds = self.collector.generation_seconds
         tally = self.update(rollout)
         updated = time.perf_counter()
         tally.merge(describe_rollout(rollout))
+        tally.merge(failures)
         tally.add_ratio("kl_coefficient", self.kl_coefficient, 1)
         metrics = tally.result()
         if self.config.kl_target is not None:
@@ -168,6 +173,7 @@ class Algorithm(ABC):
         timings = {
             "collect_seconds": collected - began,
             "generate_seconds": generation_seconds,
+            "reward_seconds": reward_seconds,
             "update_seconds": updated - collected,
             "generated_tokens_per_second": num_tokens / max(generation_seconds, 1e-9),
             "tokens_per_second": num_tokens / max(updated - began, 1e-9),
@@ -302,24 +308,35 @@ class Algorithm(ABC):
         process_group.add_up(reference_NK)
         return reference_NK
 
-    def state_dict(self) -> dict[str, int | float]:
-        """Return the counters, plain JSON: with the weights they are all of a run's state."""
-        return {
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters, plain JSON: with the weights they are all of a run's state.
+
+        What the rewards have learned (a running normalisation, failures in a row) is among them;
+        of several processes, each has a state of its own and the first one's is kept.
+        """
+        state: dict[str, Any] = {
             "iteration": self.iteration,
             "num_timesteps": self.num_timesteps,
             "kl_coefficient": self.kl_coefficient,
         }
+        scorer = self.env.scorer
+        if isinstance(scorer, StatefulScorer):
+            state["reward"] = scorer.state_dict()
+        return state
 
-    def load_state_dict(self, state: Mapping[str, int | float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: if a counter is missing or unknown.
+            ValueError: if an entry is missing, unknown or of another reward.
         """
         if set(state) != set(self.state_dict()):
             raise ValueError(
                 f"The state must have exactly {sorted(self.state_dict())}, got {sorted(state)}."
             )
+        scorer = self.env.scorer
+        if isinstance(scorer, StatefulScorer):
+            scorer.load_state_dict(state["reward"])
         self.iteration = int(state["iteration"])
         self.num_timesteps = int(state["num_timesteps"])
         self.kl_coefficient = float(state["kl_coefficient"])

@@ -94,7 +94,7 @@ class Case:
 def _model(num_pairs: int, **changes: Any) -> Case:
     return Case(
         env="Preference-v0",
-        script="expert+blind+guess",
+        script="expert+expert+guess",
         gold="gold",
         num_pairs=num_pairs,
         **changes,
@@ -151,7 +151,7 @@ def measure(name: str, seed: int, root: Path) -> dict[str, Any]:
         total_timesteps=case.total_timesteps,
         num_eval_episodes=0,
         has_start_evaluation=False,
-        warm_start={**DEMO["warm_start"], "script": case.script, "num_steps": 150},
+        warm_start={**DEMO["warm_start"], "script": case.script, "num_steps": 300},
         hyperparameters={
             **DEMO["hyperparameters"],
             "num_episodes": 128,

@@ -78,6 +78,12 @@ class Collector:
             stop_ids=self.env.template.stop_ids,
             temperature=temperature,
         )
+        self.needs_groups = getattr(self.env.scorer, "needs_groups", False)
+        if self.needs_groups and group_size > self.env.num_envs:
+            raise ValueError(
+                f"The reward sees whole groups, of group_size={group_size}, but only num_envs="
+                f"{self.env.num_envs} dialogues are held at a time: raise num_envs."
+            )
         # The environment drops a control id that ends nothing; the model must not produce it.
         lm.forbid(sorted(self.env.tokenizer.control_ids - self.env.template.stop_ids))
 
@@ -160,6 +166,7 @@ class Collector:
                 [groups[n] for n in numbers],
                 reply,
                 report,
+                num_together=self.group_size if self.needs_groups else 1,
             )
         everything = gather_episodes(dict(zip(numbers, episodes, strict=True)))
         return Rollout([everything[n] for n in range(len(seeds))])

@@ -106,6 +106,8 @@ def play(
     groups: Sequence[int],
     reply: Speaker,
     progress: Progress | None = None,
+    *,
+    num_together: int = 1,
 ) -> list[Episode]:
     """Play one episode for each seed; return them in the order of the seeds.
 
@@ -115,6 +117,8 @@ def play(
         groups: the group of each episode.
         reply: gives a reply for each of the places that it is asked about.
         progress: told how many episodes are over, each time some are.
+        num_together: so many neighbours among the seeds begin at the same time, so that a reward
+            can see all first replies of a group.
 
     Raises:
         RuntimeError: if the environment's context is not exactly what was said.
@@ -124,7 +128,7 @@ def play(
     episodes: dict[int, Episode] = {}
     while len(episodes) < len(seeds):
         num_over = len(episodes)
-        _seat(env, seats, waiting, seeds)
+        _seat(env, seats, waiting, seeds, num_together)
         places = [i for i, dialogue in enumerate(seats) if dialogue is not None]
         replies = reply(places)
         _, rewards, terminations, truncations, infos = env.step_some(
@@ -159,12 +163,12 @@ def _seat(
     seats: list[_Dialogue | None],
     waiting: deque[int],
     seeds: Sequence[int],
+    num_together: int,
 ) -> None:
     """Begin the next waiting dialogues at the free places, lowest place first."""
-    numbers: dict[int, int] = {}
-    for place, dialogue in enumerate(seats):
-        if dialogue is None and waiting:
-            numbers[place] = waiting.popleft()
+    free = [place for place, dialogue in enumerate(seats) if dialogue is None]
+    num_seated = min(len(free) // num_together * num_together, len(waiting))
+    numbers = {place: waiting.popleft() for place in free[:num_seated]}
     if not numbers:
         return
     mask = np.zeros(env.num_envs, dtype=np.bool_)

@@ -14,6 +14,7 @@ from agents.engine.local import LocalLM
 from agents.experience.collector import Collector
 from agents.experience.rollout import Rollout, gather_actions
 from agents.experience.seeding import episode_seed
+from chat_envs.reward import RewardFunction, reward_function
 from tests.agents.toys import make_lm, make_parrots
 
 CPU = torch.device("cpu")
@@ -139,3 +140,28 @@ def test_a_model_of_another_vocabulary_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="give the environment the model's tokenizer"):
         Collector(lm, env)
+
+
+def _best(seen: list[int]) -> RewardFunction:
+    @reward_function(group=True)
+    def best(reply: list[str], turn: list[int]) -> list[float]:
+        if turn[0] == 1:
+            seen.append(len(reply))
+        longest = max(map(len, reply))
+        return [float(len(text) == longest) for text in reply]
+
+    return best
+
+
+def test_a_group_reward_sees_the_first_replies_of_whole_groups(lm: LocalLM) -> None:
+    seen: list[int] = []
+    # Six places for groups of four: two places stay free until a whole group fits.
+    env = make_parrots(6, num_turns=2, reward=_best(seen))
+    rollout = Collector(lm, env, group_size=4, seed=2).collect(16, 0)
+    assert seen == [4] * 4
+    assert [e.group for e in rollout] == [g for g in range(4) for _ in range(4)]
+
+
+def test_a_group_that_finds_no_room_is_refused(lm: LocalLM) -> None:
+    with pytest.raises(ValueError, match="only num_envs=2 .* raise num_envs"):
+        Collector(lm, make_parrots(2, reward=_best([])), group_size=4)
