@@ -88,7 +88,7 @@ class Case:
     num_models: int = 1
     reward: Any = None
     kl_coefficient: float = 0.0
-    total_timesteps: int = 8_000
+    total_timesteps: int = 5_000
 
 
 def _model(num_pairs: int, **changes: Any) -> Case:
