@@ -125,6 +125,7 @@ gpu:
 docs: $(INSTALLED)
 	$(BIN)/python docs/environment_page.py
 	$(BIN)/python docs/gallery.py
+	$(BIN)/python docs/reward_page.py
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

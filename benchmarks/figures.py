@@ -1,4 +1,4 @@
-"""The measured figures of README.md and docs/learning.md, made from results and never typed.
+"""The measured figures of README.md and of pages in docs/, made from results and never typed.
 
 python -m benchmarks.figures            # write them between the two marks
 python -m benchmarks.figures --check    # exit 1 if they are not what the results say
@@ -7,36 +7,21 @@ python -m benchmarks.figures --check    # exit 1 if they are not what the result
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measurement import RESULTS
+from benchmarks.measurement import RESULTS, newest, source_of
+from benchmarks.reward_figures import render_overoptimization
 
-__all__ = ["PAGES", "newest", "render", "render_learning", "rewrite"]
+__all__ = ["PAGES", "render", "render_learning", "rewrite"]
 
 _ROOT = Path(__file__).parent.parent
 README = _ROOT / "README.md"
 LEARNING = _ROOT / "docs" / "learning.md"
+OVEROPTIMIZATION = _ROOT / "docs" / "overoptimization.md"
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
-
-
-def newest(name: str, root: Path = RESULTS) -> Mapping[str, Any]:
-    """Return the newest result of that name.
-
-    Raises:
-        FileNotFoundError: if there is none; says which command makes one.
-    """
-    paths = sorted(root.glob(f"????-??-??_{name}.json"))
-    if not paths:
-        raise FileNotFoundError(
-            f"{root} has no result {name!r}: run "
-            f"`python -m benchmarks.{name.removesuffix('_cpu')} --write`."
-        )
-    result: Mapping[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
-    return result
 
 
 def render(root: Path = RESULTS) -> str:
@@ -60,11 +45,6 @@ def rewrite(text: str, section: str) -> str:
     return f"{head}{BEGIN}\n\n{section}\n\n{END}{tail}"
 
 
-def _source(result: Mapping[str, Any]) -> str:
-    made = result["provenance"]
-    return f"`{made['command']}`, {made['date']}, {made['num_cores']} cores, no GPU"
-
-
 def _interval(interval: Mapping[str, float], sign: str = "") -> str:
     mean, low, high = (
         format(interval[key], f"{sign}.2f") for key in ("mean", "low", "high")
@@ -77,7 +57,7 @@ def _demo(result: Mapping[str, Any]) -> str:
     before, after = summary["before"], summary["after"]
     lines = [
         f"**The main job**, `make demo` after installation: {result['seconds']:.0f} seconds and "
-        f"{result['peak_bytes'] / 1e9:.2f} GB at the most ({_source(result)}).",
+        f"{result['peak_bytes'] / 1e9:.2f} GB at the most ({source_of(result)}).",
         "",
         f"| {before['episodes']} held-out goals, replies sampled at temperature 1 "
         "| success | normalised score |",
@@ -101,7 +81,7 @@ def _seeds(result: Mapping[str, Any]) -> str:
     }
     lines = [
         f"**The same over {num_seeds} training seeds**, with its negative controls; means and 95% "
-        f"bootstrap intervals over seeds ({_source(result)}).",
+        f"bootstrap intervals over seeds ({source_of(result)}).",
         "",
         "| | gain in held-out success | normalised score after |",
         "| --- | --- | --- |",
@@ -123,7 +103,7 @@ def _stepping(result: Mapping[str, Any]) -> str:
         f"**A turn**, {result['num_envs']} dialogues in the native vector form, all in (reading, "
         f"simulator, tokens, reward, `info`, resets): {guess:.0f} microseconds for "
         f"`GuessNumber-v0`, {most:.0f} for `{slowest.removeprefix('chat_envs/')}`, the slowest of "
-        f"{len(ours)} ids: {1e6 / most:,.0f} turns a second on one core ({_source(result)})."
+        f"{len(ours)} ids: {1e6 / most:,.0f} turns a second on one core ({source_of(result)})."
     )
     for name, row in peers.items():
         words += (
@@ -150,7 +130,7 @@ def _throughput(result: Mapping[str, Any]) -> str:
         "**The engine beside others**, the same weights, prompts, lengths and threads: how many "
         "times faster it generates than transformers' `generate`, and generates, scores and "
         "updates than TRL "
-        f"({_source(result)}).",
+        f"({source_of(result)}).",
         "",
         f"| shape | {' | '.join(columns.values())} |",
         f"| --- |{' ---: |' * len(columns)}",
@@ -167,7 +147,7 @@ def render_learning(root: Path = RESULTS) -> str:
     lines = [
         "Normalised scores (0: blind, 1: expert) of replies sampled at temperature 1, means over "
         "training seeds; the gains with 95% bootstrap intervals over seeds; the processor time of "
-        f"the longest run ({_source(result)}).",
+        f"the longest run ({source_of(result)}).",
         "",
         "| environment | seeds | training goals: before | after | gain | held-out goals: before "
         "| after | gain | CPU seconds |",
@@ -187,7 +167,11 @@ def render_learning(root: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
-PAGES = {README: render, LEARNING: render_learning}
+PAGES = {
+    README: render,
+    LEARNING: render_learning,
+    OVEROPTIMIZATION: render_overoptimization,
+}
 """What is rendered between the marks of which page."""
 
 

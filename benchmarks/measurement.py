@@ -19,7 +19,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-__all__ = ["Comparison", "check_pairs", "compare", "provenance", "write_result"]
+__all__ = [
+    "Comparison",
+    "check_pairs",
+    "compare",
+    "newest",
+    "provenance",
+    "source_of",
+    "write_result",
+]
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = (
@@ -102,6 +110,28 @@ def provenance() -> dict[str, Any]:
         "num_cores": os.cpu_count(),
         "versions": versions,
     }
+
+
+def newest(name: str, root: Path = RESULTS) -> Mapping[str, Any]:
+    """Return the newest result of that name.
+
+    Raises:
+        FileNotFoundError: if there is none; says which command makes one.
+    """
+    paths = sorted(root.glob(f"????-??-??_{name}.json"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{root} has no result {name!r}: run "
+            f"`python -m benchmarks.{name.removesuffix('_cpu')} --write`."
+        )
+    result: Mapping[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
+    return result
+
+
+def source_of(result: Mapping[str, Any]) -> str:
+    """Return the words that say where a figure comes from."""
+    made = result["provenance"]
+    return f"`{made['command']}`, {made['date']}, {made['num_cores']} cores, no GPU"
 
 
 def _commit() -> str:

@@ -35,8 +35,7 @@ from agents.tracking import read_lines, replace_json
 from agents.train import train
 from agents.train_config import TrainConfig
 from agents.warm_start import build_lm, starting_lm
-from benchmarks.figures import newest
-from benchmarks.measurement import write_result
+from benchmarks.measurement import newest, write_result
 from benchmarks.overoptimization_curve import (
     BEST_OF_N,
     REINFORCEMENT,
@@ -191,7 +190,7 @@ def _reward(case: Case, seed: int, root: Path) -> Any:
         train_reward(pairs, seed=number).save(path)
         models.append({_NGRAM: {"kwargs": {"path": str(path)}}})
     if case.num_models > 1:
-        return {"minimum": {"kwargs": {"rewards": models}}}
+        return {"chat_envs.reward.ensemble:Minimum": {"kwargs": {"rewards": models}}}
     if case.reward is None:
         return models[0]
     rest = {k: v for k, v in case.reward.items() if k != "model"}

@@ -4,35 +4,57 @@ A failing reward is never a silent zero. A failure is an exception, a call that 
 limit, and a value that is not one finite real number (NaN, inf, None, a string, a wrong count).
 
 A time limit is kept with a daemon thread: the call is abandoned, not killed, because Python cannot
-kill a thread. A function that never returns therefore leaves one idle thread behind for each
-attempt. Isolation in a separate process is another feature.
+kill a thread. A function that never returns therefore leaves one thread behind for each attempt.
+`isolation="process"` (`chat_envs.reward.worker_pool`) kills it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import numbers
+import reprlib
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
 __all__ = [
+    "FAILURES",
     "FailurePolicy",
+    "NotCalledError",
     "RewardError",
+    "as_components",
+    "as_failure",
     "as_reward",
     "call_in_thread",
     "call_within",
+    "error_kind",
+    "error_text",
     "shorten",
+    "shortened",
+    "shown",
 ]
+
+FAILURES = (Exception, asyncio.CancelledError)
+"""What counts as a failed call: a judge whose own tasks were cancelled is no `Exception`."""
 
 _ACTIONS = ("raise", "retry", "mask")
 _DEFAULT_RETRIES = 2
+_MAX_ERROR_TEXT = 400
+# Walks a few items of a container, never all of it.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 _T = TypeVar("_T")
 
 
 class RewardError(RuntimeError):
     """A reward could not be computed. The message names the function, the turn and the reply."""
+
+
+class NotCalledError(RuntimeError):
+    """A reward function was not called at all, because it failed so often before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +124,19 @@ def as_reward(value: Any) -> float | Exception:
     >>> as_reward(True), as_reward("1.0")
     (1.0, TypeError("returned '1.0' of type str, expected one real number"))
     """
+    if type(value) is float and math.isfinite(value):
+        return value  # the usual case, at once
     if not isinstance(value, numbers.Real):
         # `tolist`, not `item`: of a masked NumPy value `item` is the 0 that lies under the mask.
         unpack = getattr(value, "tolist", getattr(value, "item", None))
         if getattr(value, "ndim", None) != 0 or unpack is None:
             return TypeError(
-                f"returned {shorten(repr(value))} of type {type(value).__name__}, "
+                f"returned {shown(value)} of type {type(value).__name__}, "
                 "expected one real number"
             )
         value = unpack()
         if not isinstance(value, numbers.Real):
-            return TypeError(f"returned {value!r}, expected one real number")
+            return TypeError(f"returned {shown(value)}, expected one real number")
     try:
         number = float(value)
     except OverflowError:
@@ -120,6 +144,63 @@ def as_reward(value: Any) -> float | Exception:
     if not math.isfinite(number):
         return ValueError(f"returned {number}, expected a finite number")
     return number
+
+
+def as_components(value: Any, names: Sequence[str]) -> tuple[float, ...] | Exception:
+    """Return a mapping's values as finite floats in the order of `names`, or why it is none.
+
+    >>> as_components({"b": 2, "a": 1}, ("a", "b"))
+    (1.0, 2.0)
+    """
+    if not isinstance(value, Mapping):
+        return TypeError(
+            f"returned {shown(value)} of type {type(value).__name__}, expected a mapping of "
+            f"{', '.join(names)} to numbers"
+        )
+    given = set(value)
+    if given != set(names):
+        return ValueError(
+            f"returned the names {shown(sorted(map(str, given)))}, expected {', '.join(names)}"
+        )
+    numbers_found = []
+    for name in names:
+        number = as_reward(value[name])
+        if isinstance(number, Exception):
+            return type(number)(f"{name}: {number}")
+        numbers_found.append(number)
+    return tuple(numbers_found)
+
+
+def as_failure(error: BaseException) -> Exception:
+    """Return `error` as one that a failure policy may decide on."""
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"was cancelled from within: {type(error).__name__}")
+
+
+def error_kind(error: BaseException) -> str:
+    """Return the name of an error's type; that of an error from another process is told."""
+    kind = getattr(error, "kind", None)
+    return kind if isinstance(kind, str) else type(error).__name__
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, shortened; it is the author's code, and may fail itself."""
+    try:
+        return shorten(str(error), _MAX_ERROR_TEXT)
+    except Exception as failure:
+        return f"(its message cannot be read: {type(failure).__name__})"
+
+
+def shortened(error: Exception) -> Exception:
+    """Return the error, or in place of one that says far too much another that says it in short."""
+    try:
+        is_short = len(str(error)) <= _MAX_ERROR_TEXT
+    except Exception:
+        is_short = False
+    if is_short:
+        return error
+    return RuntimeError(error_text(error)).with_traceback(error.__traceback__)
 
 
 def call_within(call: Callable[[], _T], timeout_s: float | None) -> _T:
@@ -162,3 +243,15 @@ def shorten(text: str, limit: int = 80) -> str:
         return text
     head = (limit - 5) // 2 - 1
     return f"{text[:head]} ... {text[-(limit - 5 - head):]}"
+
+
+def shown(value: Any) -> str:
+    """Return a short `repr`, whatever `value` is.
+
+    >>> shown([0] * 10**6)
+    '[0, 0, 0, 0, 0, 0, ...]'
+    """
+    try:
+        return shorten(_REPR.repr(value))
+    except Exception as error:
+        return f"(a value that cannot be shown: {type(error).__name__})"

@@ -18,20 +18,25 @@ The values in `RewardOutcome.components` are unweighted; the total is the weight
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Mapping, Protocol, Sequence, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-from chat_envs.reward.callable import RewardFunction, RewardRequest
-from chat_envs.reward.failure import FailurePolicy, RewardError, as_reward, shorten
+import numpy as np
+
+from chat_envs.reward.callable import RewardFunction, construct
+from chat_envs.reward.failure import FailurePolicy, RewardError, shown
+from chat_envs.reward.isolated import IsolatedFunction, isolate
+from chat_envs.reward.option import read_options
 from chat_envs.reward.registry import OWN_REWARD_IDS, PROXY, resolve_reward
-from chat_envs.spelling import nearest
+from chat_envs.reward.request import RewardRequest
+from chat_envs.reward.settlement import settle_failure, task_result
+from chat_envs.reward.term import FunctionTerm, TaskTerm, Term
 
-__all__ = ["RewardOutcome", "Scorer", "describe", "make_scorer"]
+__all__ = ["RewardOutcome", "Scorer", "StatefulScorer", "describe", "make_scorer"]
 
-_LOGGER = logging.getLogger(__name__)
-_OPTIONS = ("weight", "on_error", "timeout_s", "retries")
+_STATE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,28 @@ class Scorer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """One entry of a weighted mixture; `function` None stands for the task's own reward."""
+@runtime_checkable
+class StatefulScorer(Scorer, Protocol):
+    """A scorer that learns: what `make_scorer` makes, for checkpoints and metrics.
 
-    function: RewardFunction | None
-    weight: float
-    policy: FailurePolicy
+    A scorer of somebody else's need not be one.
+    """
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Return counts since the start by entry; the environment's own reward alone has none."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learned of the rewards (normalisation, failures) as plain JSON."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of a scorer with the same entries.
+
+        Raises:
+            ValueError: If it is none; the scorer is then unchanged.
+        """
+        ...
 
 
 class _Immutable:
@@ -82,34 +102,44 @@ class _Immutable:
 class _TaskScorer(_Immutable):
     """The environment's own reward, as fast as it can be."""
 
+    needs_groups = False
+
     def __init__(self, policy: FailurePolicy, task_names: Sequence[str]) -> None:
         self.component_names = tuple(task_names)
         self._policy = policy
 
     def score(self, requests: Sequence[RewardRequest]) -> list[RewardOutcome]:
         outcomes = []
-        names = self.component_names
+        names, is_finite, outcome = self.component_names, math.isfinite, RewardOutcome
         for request in requests:
             task, is_valid = request.task, True
-            if task is None or not math.isfinite(task):
-                task, is_valid = _settle_task(request, self._policy)
+            if task is None or not is_finite(task):
+                error = task_result(request)
+                assert isinstance(error, Exception)
+                task, is_valid = settle_failure(self._policy, "task", request, error)
                 components = dict.fromkeys(names, 0.0)
             else:
                 given = request.task_components
                 components = {name: float(given.get(name, 0.0)) for name in names}
-            outcomes.append(RewardOutcome(float(task), components, is_valid))
+            outcomes.append(outcome(float(task), components, is_valid))
         return outcomes
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"version": _STATE_VERSION, "components": {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        _components_of(state, [])
 
 
 class _MixtureScorer(_Immutable):
     """A weighted sum of components, each computed for the whole batch at once."""
 
-    def __init__(self, terms: Sequence[_Term], task_names: Sequence[str]) -> None:
+    def __init__(self, terms: Sequence[Term]) -> None:
         self._terms = tuple(terms)
-        self._task_names = tuple(task_names)
-        names: list[str] = []
-        for term in self._terms:
-            names += self._task_names if term.function is None else [term.function.name]
+        names = [name for term in self._terms for name in term.names]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(
@@ -117,25 +147,14 @@ class _MixtureScorer(_Immutable):
                 "@reward_function(name=...)"
             )
         self.component_names = tuple(names)
+        self.needs_groups = any(term.needs_groups for term in self._terms)
 
     def score(self, requests: Sequence[RewardRequest]) -> list[RewardOutcome]:
         totals = [0.0] * len(requests)
         validity = [True] * len(requests)
         components: list[dict[str, float]] = [{} for _ in requests]
         for term in self._terms:
-            if term.function is None:
-                values = [_settle_task(r, term.policy) for r in requests]
-            else:
-                values = _settle_function(term.function, term.policy, requests)
-            for index, (value, is_valid) in enumerate(values):
-                totals[index] += term.weight * value
-                validity[index] &= is_valid
-                if term.function is not None:
-                    components[index][term.function.name] = value
-                    continue
-                given = requests[index].task_components if is_valid else {}
-                for name in self._task_names:
-                    components[index][name] = float(given.get(name, 0.0))
+            term.add(requests, totals, components, validity)
         for request, total in zip(requests, totals):
             if not math.isfinite(total):
                 raise RewardError(
@@ -143,6 +162,52 @@ class _MixtureScorer(_Immutable):
                     "the weights or values are too large"
                 )
         return [RewardOutcome(*row) for row in zip(totals, components, validity)]
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Return each entry's counts by its name, for metrics."""
+        return {term.name: term.statistics() for term in self._terms}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learned of the rewards (normalisation, failures) as plain JSON."""
+        states = {term.name: term.state_dict() for term in self._terms}
+        return {"version": _STATE_VERSION, "components": states}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state of a scorer with the same entries.
+
+        Raises:
+            ValueError: If it is none; the scorer is then unchanged.
+        """
+        states = _components_of(state, [term.name for term in self._terms])
+        before = [term.state_dict() for term in self._terms]
+        for term in self._terms:
+            try:
+                term.load_state_dict(states[term.name])
+            except ValueError as error:
+                for each, old in zip(self._terms, before):
+                    each.load_state_dict(old)
+                raise ValueError(
+                    f"state of reward {term.name!r} cannot be restored: {error}"
+                ) from error
+
+
+def _components_of(state: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    """Return the states by component, which must be of `names`."""
+    is_mapping = isinstance(state, Mapping)
+    version = state.get("version") if is_mapping else None
+    states = state.get("components") if is_mapping else None
+    if version != _STATE_VERSION or not isinstance(states, Mapping):
+        raise ValueError(
+            f"{shown(state)} is no state of rewards of version {_STATE_VERSION}"
+        )
+    if set(states) != set(names):
+        raise ValueError(
+            f"the state is of the rewards {sorted(map(str, states))}, not of {sorted(names)}"
+        )
+    for name, entry in states.items():
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"state of reward {name!r} is no mapping: {shown(entry)}")
+    return states
 
 
 def make_scorer(
@@ -158,9 +223,9 @@ def make_scorer(
 
     Args:
         reward: None, `"gold"` or `"task"`; `"proxy:NAME"`; an id; `"package.module:name"`; a
-            callable; an object with `score(batch)`; a mapping from any of those to a weight, or
-            to a mapping of `weight`, `on_error`, `timeout_s` and `retries`; or a scorer, which
-            is returned as it is.
+            callable; a class; an object with `score(batch)`; a mapping from any of those to a
+            weight, or to a mapping of options (see `chat_envs.reward.option.EntryOptions`); or a
+            scorer, which is returned as it is.
         on_error: Failure policy of functions that do not set their own (see `FailurePolicy`).
         timeout_s: Time limit in seconds, likewise.
         task_names: Names of the task's own components, which `"gold"` and `"task"` expand to.
@@ -172,6 +237,7 @@ def make_scorer(
         TypeError: If `reward` is none of the above.
     """
     policy = FailurePolicy(on_error, timeout_s)
+    defaults = {"on_error": on_error, "timeout_s": timeout_s}
     if isinstance(reward, str) and reward.startswith(PROXY):
         reward = _find_proxy(reward, proxies, owner)
     if reward is None or (isinstance(reward, str) and reward in OWN_REWARD_IDS):
@@ -180,7 +246,7 @@ def make_scorer(
         scorer: Scorer = reward
         return scorer
     if not isinstance(reward, Mapping):
-        return _MixtureScorer([_make_term(reward, 1.0, policy)], task_names)
+        return _MixtureScorer([_make_term(reward, 1.0, defaults, task_names)])
     if not reward:
         raise ValueError(
             "reward={} has no component; use None for the task's own reward"
@@ -188,9 +254,9 @@ def make_scorer(
     terms = [
         term
         for target, value in reward.items()
-        for term in _make_terms(target, value, policy, proxies, owner)
+        for term in _make_terms(target, value, defaults, task_names, proxies, owner)
     ]
-    return _MixtureScorer(terms, task_names)
+    return _MixtureScorer(terms)
 
 
 def describe(reward: Any) -> Any:
@@ -205,14 +271,22 @@ def describe(reward: Any) -> Any:
         return reward
     if isinstance(reward, Mapping):
         return {
-            str(describe(target)): dict(value) if isinstance(value, Mapping) else value
-            for target, value in reward.items()
+            str(describe(target)): _as_json(value) for target, value in reward.items()
         }
     if _is_scorer(reward):
         return list(reward.component_names)
     function = reward.function if isinstance(reward, RewardFunction) else reward
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
+
+
+def _as_json(value: Any) -> Any:
+    """Return the options of an entry as JSON reads them back."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_scorer(reward: Any) -> bool:
@@ -238,106 +312,68 @@ def _find_proxy(reward: str, proxies: Mapping[str, Any] | None, owner: str) -> A
 def _make_terms(
     target: Any,
     value: Any,
-    default: FailurePolicy,
+    defaults: Mapping[str, Any],
+    task_names: Sequence[str],
     proxies: Mapping[str, Any] | None,
     owner: str,
-) -> list[_Term]:
+) -> list[Term]:
     """Return the terms for one entry of a mixture: several for a proxy that is a mixture."""
     if not isinstance(target, str) or not target.startswith(PROXY):
-        return [_make_term(target, value, default)]
+        return [_make_term(target, value, defaults, task_names)]
     found = _find_proxy(target, proxies, owner)
     if not isinstance(found, Mapping):
-        return [_make_term(found, value, default)]
-    weight, policy = _read_options(target, value, default, {})
-    inner = [_make_term(t, v, policy) for t, v in found.items()]
-    return [replace(term, weight=weight * term.weight) for term in inner]
+        return [_make_term(found, value, defaults, task_names)]
+    given = _as_options(value)
+    outer = read_options(target, given, defaults)
+    if outer.kwargs is not None or isinstance(outer.weight, Mapping):
+        raise ValueError(
+            f"reward {target!r} is a mixture: it takes one number as weight, and no kwargs"
+        )
+    inner = {**defaults, **given}
+    inner.pop("weight", None)
+    return [
+        _make_term(t, v, inner, task_names, scale=outer.weight)
+        for t, v in found.items()
+    ]
 
 
-def _make_term(target: Any, value: Any, default: FailurePolicy) -> _Term:
+def _make_term(
+    target: Any,
+    value: Any,
+    defaults: Mapping[str, Any],
+    task_names: Sequence[str],
+    scale: float = 1.0,
+) -> Term:
     """Return the mixture's term for one entry: target and weight, or target and options."""
+    label = str(describe(target))
+    given = _as_options(value)
     if isinstance(target, str) and target in OWN_REWARD_IDS:
-        return _Term(None, *_read_options(target, value, default, {}))
-    found = resolve_reward(target) if isinstance(target, str) else target
+        options = read_options(label, given, defaults)
+        for option in ("kwargs", "isolation"):
+            if option in given:
+                raise ValueError(
+                    f"reward {label!r} is the environment's own: it takes no {option}"
+                )
+        return TaskTerm(options, task_names, scale)
     # An id is the name its users know; a plain function keeps its own name.
     alias = target if isinstance(target, str) and ":" not in target else None
-    function = RewardFunction.of(found, alias)
-    return _Term(
-        function, *_read_options(target, value, default, function.policy_options)
-    )
-
-
-def _read_options(
-    target: Any, value: Any, default: FailurePolicy, own: Mapping[str, Any]
-) -> tuple[float, FailurePolicy]:
-    """Return weight and policy of an entry: its options over the function's over the default."""
-    options = dict(value) if isinstance(value, Mapping) else {"weight": value}
-    for option in options:
-        if option not in _OPTIONS:
-            raise ValueError(
-                f"reward option {option!r} of {describe(target)!r} is unknown."
-                f"{nearest(str(option), _OPTIONS)}"
-            )
-    weight = as_reward(options.pop("weight", 1.0))
-    if isinstance(weight, Exception):
-        raise ValueError(
-            f"weight of reward {describe(target)!r} must be a finite number, not {value!r}"
-        )
-    return weight, FailurePolicy(**(asdict(default) | dict(own) | options))
-
-
-def _settle_task(request: RewardRequest, policy: FailurePolicy) -> tuple[float, bool]:
-    """Return the task's own reward and whether it is valid."""
-    if request.task is not None and math.isfinite(request.task):
-        return float(request.task), True
-    if request.task is None:
-        error: Exception = ValueError(
-            "the environment gave no reward for this turn and leaves it to a reward function: "
-            "pass reward=..., or return a reward from _respond"
-        )
+    found = resolve_reward(target) if isinstance(target, str) else target
+    own = found.policy_options if isinstance(found, RewardFunction) else {}
+    options = read_options(label, given, {**defaults, **own})
+    function: RewardFunction | IsolatedFunction
+    if options.isolation == "process":
+        function = isolate(target, options, alias, label)
     else:
-        error = ValueError(f"the environment's own reward is {request.task}")
-    return _apply(policy, "task", request, error)
+        made = construct(found, options.kwargs, label)
+        if _is_scorer(made):
+            raise TypeError(f"reward {label!r} is a scorer, which stands alone")
+        function = RewardFunction.of(made, alias)
+    if function.policy_options and not own:  # what was made has options of its own
+        made_with = {**function.policy_options, "isolation": options.isolation}
+        options = read_options(label, given, {**defaults, **made_with})
+    return FunctionTerm(function, options, scale)
 
 
-def _settle_function(
-    function: RewardFunction, policy: FailurePolicy, requests: Sequence[RewardRequest]
-) -> list[tuple[float, bool]]:
-    """Return value and validity of every request, after retries and the failure policy.
-
-    Only requests that failed are tried again.
-    """
-    results: dict[int, float | Exception] = {}
-    pending = list(range(len(requests)))
-    for _ in range(policy.num_attempts):
-        if not pending:
-            break
-        found = function.attempt([requests[i] for i in pending], policy.timeout_s)
-        results.update(zip(pending, found))
-        pending = [i for i in pending if isinstance(results[i], Exception)]
-    settled = []
-    for index, request in enumerate(requests):
-        result = results[index]
-        if isinstance(result, Exception):
-            settled.append(_apply(policy, function.name, request, result))
-        else:
-            settled.append((result, True))
-    return settled
-
-
-def _apply(
-    policy: FailurePolicy, name: str, request: RewardRequest, error: Exception
-) -> tuple[float, bool]:
-    """Return the stand-in for a failed reward and its validity, or raise."""
-    attempts = (
-        f" after {policy.num_attempts} attempts" if policy.num_attempts > 1 else ""
-    )
-    message = (
-        f"reward {name!r} failed{attempts} at turn {request.turn}, for the reply "
-        f"{shorten(request.reply)!r}: {type(error).__name__}: {error}"
-    )
-    if policy.on_error in ("raise", "retry"):
-        raise RewardError(message) from error
-    _LOGGER.warning(message)
-    if policy.fallback is not None:
-        return policy.fallback, True
-    return 0.0, False
+def _as_options(value: Any) -> dict[str, Any]:
+    """Return an entry's options: a mapping as it is, else the weight."""
+    return dict(value) if isinstance(value, Mapping) else {"weight": value}

@@ -1,5 +1,8 @@
 """The contract of a chat environment as tests, for the suite and for every author.
 
+`check_reward` tries a reward function likewise; it finds no broken clause, but tells what the
+reward does.
+
 >>> from chat_envs.testing import check_chat_env
 >>> report = check_chat_env("chat_envs/Echo-easy-v0", num_episodes=8)
 >>> all(result.is_passed for result in report)
@@ -32,6 +35,8 @@ from chat_envs.testing.return_bound import (
     check_expert,
     check_hostile_returns,
 )
+from chat_envs.testing.reward import check_reward
+from chat_envs.testing.reward_report import RewardReport
 from chat_envs.testing.subject import Subject, make_subject
 from chat_envs.testing.token_context import (
     check_append_only,
@@ -40,7 +45,14 @@ from chat_envs.testing.token_context import (
 )
 from chat_envs.testing.vector_agreement import check_async_vector, check_vector
 
-__all__ = ["CLAUSES", "CheckResult", "ContractError", "check_chat_env"]
+__all__ = [
+    "CLAUSES",
+    "CheckResult",
+    "ContractError",
+    "RewardReport",
+    "check_chat_env",
+    "check_reward",
+]
 
 _CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_spaces,

@@ -14,11 +14,11 @@ from benchmarks.figures import (
     BEGIN,
     END,
     PAGES,
-    newest,
     render,
     render_learning,
     rewrite,
 )
+from benchmarks.measurement import newest
 
 MADE = {"command": "python -m x --write", "date": "2026-01-02", "num_cores": 3}
 

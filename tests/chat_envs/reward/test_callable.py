@@ -106,7 +106,7 @@ def test_an_object_that_is_called_is_a_function() -> None:
 
     assert attempt(Judge(), "a") == [2.0]
     assert attempt(AsyncJudge(), "a") == [3.0]
-    assert RewardFunction(Judge()).name == "Judge"
+    assert RewardFunction(Judge()).name == "judge"
 
 
 def test_a_decorated_function_stays_callable_and_documented() -> None:
@@ -313,6 +313,22 @@ def test_a_batch_that_never_ends_fails() -> None:
 
     results = attempt(endless, "a", "b")
     assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+def test_a_batch_of_the_wrong_length_is_not_walked_through() -> None:
+    class Endless:
+        def __len__(self) -> int:
+            return 10**10
+
+        def __iter__(self) -> Iterator[float]:
+            raise AssertionError("walked")
+
+    @reward_function(batched=True)
+    def judge(reply: list[str]) -> Any:
+        return Endless()
+
+    results = attempt(judge, "a", "b")
+    assert all("10000000000 values for 2 replies" in str(r) for r in results)
 
 
 @pytest.mark.parametrize("unordered", [{1.0, 2.0}, frozenset((1.0, 2.0))])

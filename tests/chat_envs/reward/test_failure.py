@@ -16,7 +16,10 @@ from chat_envs.reward.failure import (
     as_reward,
     call_in_thread,
     call_within,
+    error_text,
     shorten,
+    shortened,
+    shown,
 )
 
 
@@ -66,6 +69,34 @@ def test_what_is_not_finite_is_a_value_error(value: Any) -> None:
 )
 def test_what_is_no_real_number_is_a_type_error(value: Any) -> None:
     assert isinstance(as_reward(value), TypeError)
+
+
+class Item:
+    """Counts how often it was looked at; one that is asked twice fails."""
+
+    num_looks = 0
+
+    def __repr__(self) -> str:
+        Item.num_looks += 1
+        if Item.num_looks > 20:
+            raise OSError("tired")
+        return "item"
+
+
+def test_what_is_shown_is_short_and_not_walked_through() -> None:
+    assert shown([Item()] * 10**5).endswith("...]")
+    assert Item.num_looks < 10
+    assert len(shown("x" * 10**6)) <= 80
+    Item.num_looks = 20
+    assert "Item instance" in shown(Item())
+    assert isinstance(as_reward(Item()), TypeError)
+
+
+def test_an_error_with_a_huge_message_is_replaced_by_a_short_one() -> None:
+    short, long = ValueError("x"), ValueError("x" * 10**5)
+    assert shortened(short) is short
+    assert len(str(shortened(long))) <= 400
+    assert len(error_text(long)) <= 400
 
 
 @given(st.text(), st.integers(10, 100))

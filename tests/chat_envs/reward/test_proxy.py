@@ -79,7 +79,7 @@ def test_gold_and_task_are_one_thing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "component", "value"),
-    [("length", "length", 5.0), ("function", "shout", 1.0), ("judge", "Judge", 1.0)],
+    [("length", "length", 5.0), ("function", "shout", 1.0), ("judge", "judge", 1.0)],
 )
 def test_a_proxy_is_paid_under_its_function_s_name(
     name: str, component: str, value: float
@@ -103,7 +103,7 @@ def test_proxies_are_weighed_like_all_else() -> None:
         assert json.loads(env.spec.to_json())["kwargs"] == {"reward": mixture}
         reward, info = step(env.unwrapped)  # type: ignore[arg-type]
     assert reward == pytest.approx(2.0 * -0.1 + 0.1 * 5)
-    components = {"said": 0.0, "pace": -0.1, "length": 5.0, "Judge": 1.0}
+    components = {"said": 0.0, "pace": -0.1, "length": 5.0, "judge": 1.0}
     assert info["reward_components"] == components
 
 

@@ -26,6 +26,8 @@ class Nested:
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_TARGETS", {})
+    monkeypatch.setattr(registry, "BUILTIN", {"built_in": f"{__name__}:polite"})
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
 
 
 def test_a_registered_reward_is_found_by_its_id_and_carries_it() -> None:
@@ -61,6 +63,13 @@ def test_an_id_stands_for_one_target() -> None:
     register_reward("manners", polite)
     with pytest.raises(ValueError, match="'manners' already stands for"):
         register_reward("manners", len)
+    with pytest.raises(ValueError, match="'built_in' already stands for"):
+        register_reward("built_in", len)
+
+
+def test_a_built_in_reward_is_imported_by_its_id() -> None:
+    assert resolve_reward("built_in") is polite
+    assert make_scorer("built_in").component_names == ("built_in",)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +77,7 @@ def test_an_id_stands_for_one_target() -> None:
     [
         ("tassk", "Did you mean 'task'"),
         ("maners", "Did you mean 'manners'"),
-        ("zzzzzz", "Known: gold, manners, task"),
+        ("zzzzzz", "Known: built_in, gold, manners, task"),
         (f"{__name__}:polit", "Did you mean 'polite'"),
         (f"{__name__}:", "must have the form"),
         (":polite", "must have the form"),
@@ -98,6 +107,6 @@ def test_installed_plugins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return [point] if group == "chat_envs.rewards" else []
 
     monkeypatch.setattr(registry, "entry_points", entry_points)
-    assert registered_rewards() == ["gold", "plugged", "task"]
+    assert registered_rewards() == ["built_in", "gold", "plugged", "task"]
     assert resolve_reward("plugged") is polite
     assert make_scorer("plugged").component_names == ("plugged",)

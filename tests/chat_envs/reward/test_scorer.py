@@ -118,7 +118,7 @@ def test_an_object_with_score_gets_all_requests_in_one_call() -> None:
             return [float(request.turn) for request in batch]
 
     scorer = make_scorer(Model())
-    assert scorer.component_names == ("Model",)
+    assert scorer.component_names == ("model",)
     assert [o.total for o in scorer.score(make_requests("a", "b"))] == [1.0, 2.0]
     assert Model.sizes == [2]
 
@@ -189,6 +189,16 @@ def test_an_error_names_function_turn_and_shortened_reply() -> None:
     )
     assert "xxx ... xxx" in message and len(message) < 300
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_an_exception_with_a_huge_message_is_told_in_short() -> None:
+    def broken(reply: str) -> float:
+        raise ValueError("x" * 10**6)
+
+    with pytest.raises(RewardError, match="ValueError: xxx") as caught:
+        make_scorer(broken).score([make_request()])
+    assert len(str(caught.value)) < 700
+    assert len(str(caught.value.__cause__)) < 700
 
 
 def test_a_masked_request_is_invalid_and_the_others_are_not() -> None:
@@ -342,15 +352,6 @@ def test_what_is_no_reward_is_refused(reward: Any) -> None:
 def test_an_empty_mapping_is_refused() -> None:
     with pytest.raises(ValueError, match="has no component"):
         make_scorer({})
-
-
-def test_a_class_is_refused() -> None:
-    class Model:
-        def score(self, batch: Sequence[RewardRequest]) -> list[float]:
-            return []
-
-    with pytest.raises(TypeError, match="is a class; pass an instance"):
-        make_scorer(Model)
 
 
 # Description --------------------------------------------------------------------------------

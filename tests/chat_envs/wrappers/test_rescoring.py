@@ -216,8 +216,8 @@ def test_with_the_task_s_reward_in_it_there_is_one_call_an_environment(
     lines = rescore(path, {judge: 1.0, "gold": 1.0})  # type: ignore[dict-item]
     assert len(judge.batches) == 2
     components = [list(line["reward_components"]) for line in lines]
-    assert components[0] == ["Everything", "engagement", "mood"] == components[2]
-    assert components[1] == ["Everything", "gain", "turn_cost", "leak"]
+    assert components[0] == ["everything", "engagement", "mood"] == components[2]
+    assert components[1] == ["everything", "gain", "turn_cost", "leak"]
 
 
 def test_an_empty_file_has_no_episodes(path: Path) -> None:

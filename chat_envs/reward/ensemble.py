@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chat_envs.reward import RewardRequest, make_scorer
+from chat_envs.reward.failure import RewardError
+from chat_envs.reward.request import RewardRequest
+from chat_envs.reward.scorer import make_scorer
 
 __all__ = ["Minimum"]
 
@@ -23,7 +25,6 @@ class Minimum:
     Raises:
         ValueError: if there are fewer than two.
 
-    >>> from chat_envs.reward import make_scorer
     >>> both = Minimum([{"length_band": {"kwargs": {"low": 1, "high": 2}}}, "repetition"])
     >>> make_scorer(both).component_names
     ('minimum',)
@@ -40,9 +41,14 @@ class Minimum:
         self._scorers = [make_scorer(reward) for reward in rewards]
 
     def score(self, batch: Sequence[RewardRequest]) -> list[float]:
-        """Return one number a request."""
-        columns = [
-            [outcome.total for outcome in scorer.score(batch)]
-            for scorer in self._scorers
-        ]
-        return [min(row) for row in zip(*columns, strict=True)]
+        """Return one number a request.
+
+        Raises:
+            RewardError: if a member failed, whatever its own policy is: without it the least of
+                the others is not the least. The ensemble's policy decides.
+        """
+        columns = [scorer.score(batch) for scorer in self._scorers]
+        for row in zip(*columns, strict=True):
+            if not all(outcome.is_valid for outcome in row):
+                raise RewardError("a member of the ensemble failed and was masked")
+        return [min(o.total for o in row) for row in zip(*columns, strict=True)]
