@@ -57,6 +57,7 @@ CACHE = "CHAT_ENVS_CACHE"
 NUM_PROMPTS, NUM_REPLIES = 64, 64
 BEST_OF = (1, 2, 4, 8, 16, 32, 64)
 KL_BUDGET = 2.0  # nats a reply, where the remedy "early stop" ends
+LEAST_RISE = 0.03  # of gold, whose best is about 1 in each case; less is noise
 NUM_LAST = 5  # updates that the end of a run is averaged over
 _NGRAM = "chat_envs.simulators.preference_model:NGramReward"
 
@@ -253,7 +254,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             "gold_best": lambda row: float(max(smooth(_column(row, "gold")))),
             "gold_end": lambda row: _end(row, "gold"),
             "index": lambda row: over_optimisation_index(
-                smooth(_column(row, "gold")).tolist()
+                [_first(row, "gold"), *smooth(_column(row, "gold"))], LEAST_RISE
             ),
             "gold_early_stop": _gold_at_budget,
         }

@@ -152,17 +152,22 @@ def best_of_n(scores: npt.ArrayLike, values: npt.ArrayLike, n: int) -> float:
     return float(shares @ wanted[order])
 
 
-def over_optimisation_index(gold: Sequence[float]) -> float:
+def over_optimisation_index(gold: Sequence[float], least_rise: float = 0.0) -> float:
     """Return which share of what was gained in gold is lost again by the end.
 
     (best - last) / (best - first) along the run, above 1 where the end is below the start; NaN
     where gold never rose above its start, since nothing was gained that could be lost.
 
+    Args:
+        gold: along the run, its start first.
+        least_rise: a rise of no more than this is noise and counts as none.
+
     >>> over_optimisation_index([0.0, 1.0, 0.25]), over_optimisation_index([1.0, 0.5])
     (0.75, nan)
     """
     best = max(gold)
-    return (best - gold[-1]) / (best - gold[0]) if best > gold[0] else math.nan
+    is_risen = best - gold[0] > least_rise
+    return (best - gold[-1]) / (best - gold[0]) if is_risen else math.nan
 
 
 def smooth(values: npt.ArrayLike, width: int = 5) -> Floats:

@@ -106,6 +106,7 @@ def test_the_index_by_hand() -> None:
     assert over_optimisation_index([0.5, 1.5, 0.0]) == 1.5
     assert over_optimisation_index([0.5, 1.0]) == 0.0
     assert math.isnan(over_optimisation_index([1.0, 0.2, 0.1]))
+    assert math.isnan(over_optimisation_index([0.5, 0.52, 0.0], least_rise=0.05))
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=30), st.integers(1, 9))
