@@ -3,7 +3,7 @@
 One update: the critic values every context in which the agent chose a token; generalised advantage
 estimation runs over the agent's tokens (`agents.objective.advantage` explains its two clocks); then
 a few epochs of minibatches of whole episodes. The old log-probs are the sampler's own. Beside that
-each step may imitate given data ("PPO-ptx", Ouyang et al. 2022, equation 2), a mean over its tokens.
+a step may imitate given data ("PPO-ptx", Ouyang et al. 2022, equation 2), a mean over its tokens.
 
 Shape legend: N episodes of a rollout, B of a micro-batch, S tokens, K action tokens, T turns.
 """

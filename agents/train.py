@@ -23,6 +23,7 @@ from agents.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from agents.dialogue_data import load_blend
 from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
@@ -44,7 +45,16 @@ from agents.train_config import AGENTS, TrainConfig
 from agents.transcript import describe_episode, notable_episodes
 from agents.warm_start import build_lm, starting_lm
 
-__all__ = ["RUNS", "RunScores", "TrainResult", "load_run", "prepare", "score", "train"]
+__all__ = [
+    "RUNS",
+    "RunScores",
+    "TrainResult",
+    "load_run",
+    "prepare",
+    "score",
+    "train",
+    "use_threads",
+]
 
 RUNS = Path("runs")
 Run = RunDirectory | RunFollower
@@ -126,7 +136,7 @@ def train(
             growing=_growing(config),
         )
 
-    with _threads(config.num_threads), _opened(path, open_run) as run:
+    with use_threads(config.num_threads), _opened(path, open_run) as run:
         return _carry_out(config, run, lm, observer, at)
 
 
@@ -207,7 +217,7 @@ def _find_checkpoint(run: Run) -> tuple[Checkpoint | None, list[str]]:
 
 
 @contextmanager
-def _threads(num_threads: int | None) -> Iterator[None]:
+def use_threads(num_threads: int | None) -> Iterator[None]:
     """Let torch use so many threads inside the block; None changes nothing.
 
     They are part of a run: another number adds in another order, and so gives other last bits.
@@ -234,7 +244,10 @@ def prepare(config: TrainConfig) -> CausalLM:
         check_script(sft.script, config.env)
     lm = build_lm(config)
     lm.check_processes()
-    make_env(config.env, 1, **config.full_env_kwargs()).close()
+    env = make_env(config.env, 1, **config.full_env_kwargs())
+    if mixture := getattr(config.agent_config(), "ptx_data", ""):
+        load_blend(mixture.split(" + "), env.tokenizer, lm.context_length)
+    env.close()
     return lm
 
 

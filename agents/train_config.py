@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
 from agents.engine.loading import ENGINES, MODEL_NAMES
 from agents.engine.tiny_model import TINY_SHAPES
+from agents.export import check_model_name, tokenizer_name
 from agents.hyperparameter import build_config, check_hyperparameters, hyperparameter
 from agents.ppo import PPO
 from agents.reinforce import REINFORCE
@@ -93,7 +93,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_hyperparameters(self)
         object.__setattr__(self, "env", find(self.env).id)
-        _check_lm(self.lm)
+        check_model_name(self.lm)
         for name in ("env_kwargs", "hyperparameters"):
             _check_mapping(name, getattr(self, name))
         if self.num_eval_episodes == 1:
@@ -140,7 +140,9 @@ class TrainConfig:
 
     def full_env_kwargs(self) -> dict[str, Any]:
         """Return the environment's keywords, the model's own tokenizer among them."""
-        tokenizer = "builtin" if self.has_random_weights else self.lm
+        tokenizer = tokenizer_name(self.lm)
+        if os.path.isdir(self.lm):  # so that it can be found from elsewhere
+            tokenizer = os.path.abspath(self.lm)
         return {"tokenizer": tokenizer} | dict(self.env_kwargs)
 
     def as_dict(self) -> dict[str, Any]:
@@ -165,19 +167,6 @@ class TrainConfig:
                 False if warm_start is None else dataclasses.asdict(warm_start)
             ),
         }
-
-
-def _check_lm(name: str) -> None:
-    """Raise unless `name` is a known one, a directory, or may be a hub id."""
-    if name in MODEL_NAMES or os.path.isdir(name):
-        return
-    if "/" not in name:
-        near = difflib.get_close_matches(name, MODEL_NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"There is no language model {name!r}.{hint} Known are {', '.join(MODEL_NAMES)}, the "
-            "directory of a Hugging Face model, or a hub id 'owner/model'."
-        )
 
 
 def _check_mapping(name: str, value: Any) -> None:

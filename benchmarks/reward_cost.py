@@ -21,7 +21,7 @@ from typing import Any
 from agents.engine.loading import load_lm
 from agents.experience.collector import Collector
 from benchmarks.measurement import compare, write_result
-from chat_envs.reward import make_scorer
+from chat_envs.reward import StatefulScorer, make_scorer
 from chat_envs.testing.recorded_reply import record_requests
 from chat_envs.tokenizer import load_tokenizer
 
@@ -58,7 +58,9 @@ def inline(num_pairs: int) -> dict[str, Any]:
 
     result = compare({name: side(name) for name in collectors}, num_pairs)
     ratio, low, high = result.ratio("function", "task")
-    counts = collectors["function"].env.scorer.statistics()["concise"]
+    scorer = collectors["function"].env.scorer
+    assert isinstance(scorer, StatefulScorer)  # what a mixture makes
+    counts = scorer.statistics()["concise"]
     spent = counts["mean_seconds"] * counts["requests"]
     total = sum(result.seconds["function"])
     # One more round than those that count was played, to warm up.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -23,6 +24,7 @@ from agents.engine.language_model import Decoder, LanguageModel, Sampling
 from agents.engine.loading import ENGINES, MODEL_NAMES
 from agents.evaluation import evaluate
 from agents.experience.seeding import torch_generator
+from agents.export import is_model_directory
 from agents.tracking import find_run
 from agents.train import RUNS, load_run
 from agents.train_config import TrainConfig
@@ -38,7 +40,7 @@ from chat_envs.tokenizer import Tokenizer, load_tokenizer
 __all__ = ["Conversation", "SUMMARY", "run"]
 
 SUMMARY = "Talk with a model as its user, or watch it in an environment."
-EXAMPLE = "chat-envs chat first          # or: chat-envs chat --lm smollm2-135m"
+EXAMPLE = "chat-envs chat first    # or: chat-envs chat exported, chat-envs chat --lm smollm2-135m"
 
 
 class Conversation:
@@ -135,7 +137,12 @@ def run(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser("chat", SUMMARY, EXAMPLE)
-    parser.add_argument("run", metavar="RUN", nargs="?", help="name or path of a run")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?",
+        help="name or path of a run, or directory of a model",
+    )
     parser.add_argument("--lm", help=f"{', '.join(MODEL_NAMES)}, or a directory")
     parser.add_argument(
         "--env",
@@ -158,6 +165,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse(argv)
     if (arguments.run is None) == (arguments.lm is None):
         parser.error("name one of: a RUN, --lm NAME.")
+    if arguments.run is not None and is_model_directory(Path(arguments.run)):
+        arguments.lm, arguments.run = arguments.run, None
     arguments.watch = arguments.env is not None
     if arguments.watch and arguments.lm is not None and not arguments.env:
         parser.error(

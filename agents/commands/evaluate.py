@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from agents.commands.terminal import (
+    BadInput,
     TerminalObserver,
     bad_input,
     command,
     print_json,
 )
-from agents.engine.language_model import LanguageModel
+from agents.engine.causal_lm import CausalLM
 from agents.engine.loading import ENGINES, MODEL_NAMES
 from agents.evaluation import EvaluationResult, evaluate, evaluate_script
 from agents.experience.script import check_script
@@ -46,13 +48,14 @@ def run(argv: Sequence[str]) -> int:
         if lm is None:
             result = evaluate_script(arguments.script, env, **options)
         else:
-            result = evaluate(
-                lm,
-                env,
-                temperature=arguments.temperature,
-                is_greedy=arguments.greedy,
-                **options,
-            )
+            with lm.averaged_weights() if arguments.ema else nullcontext():
+                result = evaluate(
+                    lm,
+                    env,
+                    temperature=arguments.temperature,
+                    is_greedy=arguments.greedy,
+                    **options,
+                )
         observer.end()
     record = result.as_dict()
     if arguments.run is not None:
@@ -77,6 +80,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--greedy", action="store_true", help="take the likeliest tokens"
     )
+    parser.add_argument(
+        "--ema", action="store_true", help="of a RUN, the average of its weights"
+    )
     parser.add_argument("--engine", choices=ENGINES, default="auto")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse(argv)
@@ -84,6 +90,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("name one of: a RUN, --lm NAME, --script NAME.")
     if arguments.run is None and arguments.env is None:
         parser.error("--env ID says where; only a RUN has one of its own.")
+    if arguments.ema and arguments.run is None:
+        parser.error("--ema needs a RUN that was trained with --set ema_decay=...")
     if arguments.episodes < 2:
         parser.error(f"--episodes must be at least 2, got {arguments.episodes}.")
     if arguments.seed < 0 or not arguments.temperature > 0:
@@ -93,7 +101,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _resolve(
     arguments: argparse.Namespace, observer: TerminalObserver
-) -> tuple[LanguageModel | None, str, Mapping[str, Any]]:
+) -> tuple[CausalLM | None, str, Mapping[str, Any]]:
     """Return the model (None for a script), the environment's id and its keywords."""
     if arguments.script is not None:
         check_script(arguments.script, arguments.env)
@@ -105,6 +113,10 @@ def _resolve(
         return build_lm(config), config.env, config.full_env_kwargs()
     path = find_run(arguments.run, RUNS)
     config, lm, _ = load_run(path, engine=arguments.engine, observer=observer)
+    if arguments.ema and not config.agent_config().ema_decay:
+        raise BadInput(
+            f"{path} keeps no average of the weights; train with --set ema_decay=0.99, say."
+        )
     kwargs = config.full_env_kwargs()
     if arguments.env is None or find(arguments.env).id == config.env:
         return lm, config.env, kwargs

@@ -25,7 +25,7 @@ from agents.engine.saved_state import VALUE_HEAD_FILE
 from agents.engine.smollm2 import smollm2_directory
 from agents.engine.tiny_model import TINY_SHAPES, build_tiny
 
-__all__ = ["ENGINES", "MODEL_NAMES", "load_lm"]
+__all__ = ["ENGINES", "MODEL_NAMES", "load_lm", "quiet"]
 
 ENGINES = ("auto", "local", "deepspeed")
 MODEL_NAMES = (*TINY_SHAPES, "smollm2-135m")
@@ -198,7 +198,7 @@ def _check_weights(directory: Path) -> None:
 
 
 def _read(source: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
@@ -232,8 +232,8 @@ def _read_hub(name: str, dtype: torch.dtype) -> PreTrainedModel:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bar over a second of reading off the terminal."""
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars over a second of reading or writing off the terminal."""
     was_shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

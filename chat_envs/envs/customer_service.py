@@ -145,8 +145,9 @@ class CustomerService(ChatEnv):
         heard = self._channel.transmit(acts, self._channel_rng) or [Act("silence")]
         constraints = self._customer.constraints
         fields = {"item": constraints["item"]}
-        if heard[0].slot == "intent":
-            fields["wish"] = _data()["wishes"][heard[0].value]
+        for act in heard:  # a customer with a second errand says another thing first
+            if act.slot == "intent":
+                fields["wish"] = _data()["wishes"][act.value]
         return self._phrasebook.phrase(heard, self._phrasing_rng, **fields)
 
     def _respond(self, reply: str) -> Turn:

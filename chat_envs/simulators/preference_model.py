@@ -30,17 +30,19 @@ import numpy as np
 import numpy.typing as npt
 
 from chat_envs.data_file import load_json
-from chat_envs.message import Message
-from chat_envs.preference_pair import PreferencePair
+from chat_envs.message import Message, Role
+from chat_envs.preference_pair import PreferencePair, divide_pairs
 from chat_envs.reward import RewardRequest
 
 __all__ = [
+    "CONTEXTS",
     "NGramReward",
     "Pair",
     "PreferenceModel",
     "accuracy",
     "features",
     "load_model",
+    "prompt_text",
     "train",
     "train_reward",
 ]
@@ -54,6 +56,11 @@ _WORD_KIND, _NEIGHBOURS, _CROSSED, _SHAPE = range(1, 5)
 _STEP = 1.0 / 16  # a weight is a whole number of steps, from -127 to 127
 _MAX_STEPS = 127
 _MAX_LOGIT = 30.0
+
+_FORMAT = 1
+
+CONTEXTS = ("last_user", "all")
+"""What a reward's model may read of a prompt: see `prompt_text`."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -106,6 +113,118 @@ class PreferenceModel:
         """Return the model that `as_json` wrote."""
         weights = np.frombuffer(base64.b64decode(data["weights"]), dtype=np.int8)
         return cls(weights, float(data["threshold"]))
+
+
+class NGramReward:
+    """A preference model as a reward: NumPy alone, the same number on every machine.
+
+    `reward={"chat_envs.simulators.preference_model:NGramReward": {"kwargs": {"path": "rm.json"}}}`
+    plugs in what `chat-envs reward-model --kind ngram` wrote. A reply's score is its logit, of mean
+    0 and standard deviation 1 over the replies that the model was trained on.
+
+    Args:
+        path: of its JSON file; None for the model of `Preference`, whose score is the logit above
+            its threshold.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged; the message names it.
+
+    >>> NGramReward().name
+    'ngram_reward_model'
+    """
+
+    name = "ngram_reward_model"
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        if path is None:
+            model = load_model()
+            self._become(model, CONTEXTS[0], model.threshold, 1.0)
+            return
+        record = _read_record(Path(path))
+        try:
+            self._become(
+                PreferenceModel.from_json(record),
+                record["context"],
+                record["mean"],
+                record["std"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged, or no file of this model: {error!r}."
+            ) from error
+
+    @classmethod
+    def of(
+        cls, model: PreferenceModel, context: str, mean: float, std: float
+    ) -> NGramReward:
+        """Return the reward of a model.
+
+        Args:
+            model: gives the logits.
+            context: what it reads of a prompt, one of `CONTEXTS`.
+            mean: of the logits of reference replies.
+            std: their standard deviation, above 0.
+        """
+        reward = cls.__new__(cls)
+        reward._become(model, context, mean, std)
+        return reward
+
+    def _become(
+        self, model: PreferenceModel, context: str, mean: float, std: float
+    ) -> None:
+        if context not in CONTEXTS:
+            raise ValueError(f"context must be one of {CONTEXTS}, got {context!r}")
+        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            raise ValueError(
+                f"mean and std must be finite and std above 0, got {mean} and {std}"
+            )
+        self.model = model
+        self.context = context
+        self.mean, self.std = float(mean), float(std)
+
+    def logit(self, prompt: Sequence[Message], reply: str) -> float:
+        """Return the model's logit, as it was trained: not normalised."""
+        return self.model.logit(prompt_text(prompt, self.context), reply)
+
+    def score(self, batch: Sequence[RewardRequest]) -> list[float]:
+        """Return one normalised score a request."""
+        return [(self.logit(r.prompt, r.reply) - self.mean) / self.std for r in batch]
+
+    def save(self, path: str | Path, notes: Mapping[str, Any] | None = None) -> None:
+        """Write a JSON file, at once or not at all.
+
+        Args:
+            path: of the file.
+            notes: what else it shall say, of the training say.
+        """
+        own = {
+            "format": _FORMAT,
+            "kind": self.name,
+            "context": self.context,
+            "mean": self.mean,
+            "std": self.std,
+            **self.model.as_json(),
+        }
+        text = json.dumps({**(notes or {}), **own}, indent=1, allow_nan=False)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.writing")
+        aside.write_text(text + "\n", encoding="utf-8")
+        os.replace(aside, target)
+
+
+def prompt_text(prompt: Sequence[Message], context: str) -> str:
+    """Return what a model reads of a prompt.
+
+    Args:
+        prompt: the messages before the reply.
+        context: "last_user" for what the user said last, "all" for all that was said.
+    """
+    if context == "all":
+        return "\n".join([message.content for message in prompt])
+    said = (m.content for m in reversed(prompt) if m.role is Role.USER)
+    return next(said, "")
 
 
 def features(prompt: str, reply: str) -> set[int]:
@@ -174,6 +293,43 @@ def train(
     return PreferenceModel(model.steps, threshold)
 
 
+def train_reward(pairs: Sequence[PreferencePair], *, seed: int = 0) -> NGramReward:
+    """Return the reward that prefers the better replies of `pairs`.
+
+    Of a prompt it reads what tells more: of the two `CONTEXTS` the one that is right more often
+    about a held-out tenth; then it learns from all pairs. Mean and standard deviation are those of
+    all replies of `pairs`.
+
+    Args:
+        pairs: what to learn from.
+        seed: of the order in which pairs are seen.
+
+    Raises:
+        ValueError: if there is no pair.
+    """
+    if not pairs:
+        raise ValueError("A preference model needs at least one pair.")
+    most, held_out = divide_pairs(pairs)
+    shares = {
+        context: accuracy(
+            train(_as_texts(most, context), seed=seed), _as_texts(held_out, context)
+        )
+        for context in CONTEXTS
+    }
+    context = max(CONTEXTS, key=shares.__getitem__)
+    texts = _as_texts(pairs, context)
+    model = train(texts, seed=seed)
+    logits = [
+        model.logit(t.prompt, reply) for t in texts for reply in (t.chosen, t.rejected)
+    ]
+    std = float(np.std(logits))
+    return NGramReward.of(model, context, float(np.mean(logits)), std or 1.0)
+
+
+def _as_texts(pairs: Sequence[PreferencePair], context: str) -> list[Pair]:
+    return [Pair(prompt_text(p.prompt, context), p.chosen, p.rejected) for p in pairs]
+
+
 def accuracy(model: PreferenceModel, pairs: Sequence[Pair]) -> float:
     """Return the share of `pairs` of which the model prefers the better reply."""
     num_right = sum(
@@ -187,6 +343,22 @@ def accuracy(model: PreferenceModel, pairs: Sequence[Pair]) -> float:
 def load_model() -> PreferenceModel:
     """Return the model that ships with the suite; `chat-envs preference` trains it."""
     return PreferenceModel.from_json(load_json("preference_model.json"))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError too
+        raise ValueError(f"{path} is not JSON ({error}).") from error
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind != NGramReward.name or record.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} is no file of an {NGramReward.name} of format {_FORMAT}; "
+            "`chat-envs reward-model --kind ngram` writes one."
+        )
+    return dict(record)
 
 
 def _difference(pair: Pair) -> tuple[Integers, Integers]:

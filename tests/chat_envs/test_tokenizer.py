@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chat_envs.chat_template import load_template
+from chat_envs.message import user
 from chat_envs.tokenizer import (
     CONTROL_TOKENS,
     MAX_ENTRIES,
@@ -141,3 +146,42 @@ def test_a_long_text_need_not_be_read_whole() -> None:
     text = "ab cd " * 100_000
     few = TOKENIZER.encode(head(text, 10))
     assert few[:10] == TOKENIZER.encode(text)[:10]
+
+
+def test_a_saved_tokenizer_is_found_again_by_its_directory(tmp_path: Path) -> None:
+    TOKENIZER.save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path)) is TOKENIZER
+
+
+def test_another_one_of_the_kind_keeps_its_own_words(tmp_path: Path) -> None:
+    BYTES_ALONE.save_pretrained(tmp_path)
+    found = load_tokenizer(str(tmp_path))
+    assert isinstance(found, BuiltinTokenizer)
+    assert found.fingerprint == BYTES_ALONE.fingerprint != TOKENIZER.fingerprint
+    assert found.name == str(tmp_path) and len(found) == 261
+    TOKENIZER.save_pretrained(tmp_path)
+    os.utime(tmp_path / "tokenizer.json", ns=(1, 1))
+    assert load_tokenizer(str(tmp_path)) is TOKENIZER  # what was read is not kept
+
+
+def test_a_damaged_saved_tokenizer_is_named(tmp_path: Path) -> None:
+    TOKENIZER.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match="tokenizer.json is damaged"):
+        load_tokenizer(str(tmp_path))
+
+
+@given(st.lists(TEXT, min_size=1, max_size=3))
+@settings(max_examples=20)
+def test_transformers_writes_a_dialogue_as_the_template_does(texts: list[str]) -> None:
+    transformers = pytest.importorskip("transformers")
+    with tempfile.TemporaryDirectory() as directory:
+        TOKENIZER.save_pretrained(Path(directory))
+        theirs = transformers.AutoTokenizer.from_pretrained(directory)
+    messages = [user(text) for text in texts if "<|" not in text]
+    found = theirs.apply_chat_template(
+        [message.as_dict() for message in messages],
+        add_generation_prompt=True,
+        return_dict=True,
+    )
+    assert found["input_ids"] == load_template(TOKENIZER).opening(messages)

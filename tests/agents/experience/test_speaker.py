@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from agents.experience.dialogue import make_env
-from agents.experience.speaker import make_speakers
+from agents.experience.speaker import ModelPolicy, make_speakers
 from chat_envs.vector import ChatVectorEnv
+from tests.agents.toys import make_lm
 
 SOCIAL = "chat_envs/SocialChat-easy-v0"
 
@@ -18,7 +19,7 @@ def make_table(num_envs: int = 6) -> ChatVectorEnv:
     return table
 
 
-def say(name: str, table: ChatVectorEnv, seed: int = 0) -> list[str]:
+def say(name: str | ModelPolicy, table: ChatVectorEnv, seed: int = 0) -> list[str]:
     """Return what a policy says at every place in turn, three times over."""
     with ExitStack() as stack:
         (speaker,) = make_speakers([name], table, seed, stack)
@@ -81,3 +82,12 @@ def test_the_seed_decides() -> None:
     for name in ("misplaced", "edited", "guess+random"):
         assert say(name, table, seed=1) == say(name, table, seed=1)
         assert say(name, table, seed=1) != say(name, table, seed=2)
+
+
+def test_a_model_speaks_at_its_temperature() -> None:
+    table, lm = make_table(), make_lm()
+    cold, hot = (ModelPolicy(lm, temperature) for temperature in (1e-4, 2.0))
+    # Next to 0 whatever is drawn is the likeliest.
+    assert say(cold, table, seed=1) == say(cold, table, seed=2)
+    assert say(hot, table, seed=1) != say(hot, table, seed=2)
+    assert say(hot, table, seed=1) == say(hot, table, seed=1)

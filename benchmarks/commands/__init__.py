@@ -1,0 +1,1 @@
+"""The subcommands of `chat-envs` that read what benchmarks left."""
