@@ -39,7 +39,7 @@ from chat_envs.registration import find
 from chat_envs.spelling import nearest
 from chat_envs.tokenizer import Tokenizer
 
-__all__ = ["ON_LONG", "Blend", "DataSource", "SourceName", "load_blend", "read_source"]
+__all__ = ["Blend", "DataSource", "ON_LONG", "SourceName", "load_blend", "read_source"]
 
 ON_LONG = ("skip", "cut", "stop")
 """What a dialogue does that is longer than the model's context."""

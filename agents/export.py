@@ -134,9 +134,7 @@ def export_model(
             f"{directory} is there and holds no model, so it is not replaced; choose another place."
         )
 
-    if (
-        process_group.rank() > 0
-    ):  # takes part where weights are sharded; the first one writes
+    if process_group.rank() > 0:  # where weights are sharded the first one needs all
         with lm.averaged_weights() if is_averaged else nullcontext():
             lm.save_pretrained(directory)
         process_group.barrier()
@@ -148,9 +146,8 @@ def export_model(
         cast(_Saveable, tokenizer).save_pretrained(aside)
         if not has_critic:
             (aside / VALUE_HEAD_FILE).unlink(missing_ok=True)
-        write_json(
-            aside / "generation_config.json", _generation_config(lm, tokenizer, aside)
-        )
+        told = _generation_config(lm, tokenizer, aside)
+        write_json(aside / "generation_config.json", told)
         beside(aside)
 
     write_whole(directory, write)

@@ -17,13 +17,7 @@ from benchmarks.cell import FINAL, Cell
 from benchmarks.language_health import HEALTH_FIELDS
 from benchmarks.result_folder import Results
 from benchmarks.run_table import FAILED_SCORE, RowsError, RunTable, settle, tags_of
-from benchmarks.score import (
-    MIN_RUNS,
-    Floats,
-    TooFewRunsError,
-    check_runs,
-    pass_hat_k,
-)
+from benchmarks.score import MIN_RUNS, Floats, TooFewRunsError, check_runs, pass_hat_k
 from benchmarks.score_bootstrap import (
     NUM_REPLICATES,
     Estimate,

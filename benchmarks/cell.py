@@ -17,13 +17,13 @@ from benchmarks.language_health import LanguageHealth
 from chat_envs.anchors import Anchors, SplitAnchors
 
 __all__ = [
+    "Cell",
+    "Curve",
+    "Evaluation",
     "FINAL",
     "KINDS",
     "START",
     "STATUSES",
-    "Cell",
-    "Curve",
-    "Evaluation",
     "Transcript",
     "shorten_error",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.language_health import HEALTH_FIELDS
 
-__all__ = ["CELL_VERSION", "SCHEMA", "MalformedRecordError", "validate"]
+__all__ = ["CELL_VERSION", "MalformedRecordError", "SCHEMA", "validate"]
 
 CELL_VERSION = 1
 

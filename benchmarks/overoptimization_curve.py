@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 __all__ = [
     "BEST_OF_N",
-    "REINFORCEMENT",
     "Fit",
+    "REINFORCEMENT",
     "best_of_n",
     "best_of_n_kl",
     "fit_curve",

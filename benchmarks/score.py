@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Floats",
     "MIN_RUNS",
     "RECOMMENDED_RUNS",
-    "WARNED_RUNS",
-    "Floats",
     "Rows",
     "TooFewRunsError",
+    "WARNED_RUNS",
     "area_under_curve",
     "area_weights",
     "as_rows",

@@ -33,8 +33,8 @@ from benchmarks.score import (
 )
 
 __all__ = [
-    "NUM_REPLICATES",
     "Estimate",
+    "NUM_REPLICATES",
     "estimate_gap",
     "estimate_half_reached",
     "estimate_improvement",

@@ -3,4 +3,4 @@
 from agents.pipeline.config import STEPS, PipelineConfig
 from agents.pipeline.sequence import REPORT_FILE, run_pipeline
 
-__all__ = ["REPORT_FILE", "STEPS", "PipelineConfig", "run_pipeline"]
+__all__ = ["PipelineConfig", "REPORT_FILE", "STEPS", "run_pipeline"]

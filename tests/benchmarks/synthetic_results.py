@@ -97,6 +97,9 @@ def write_grid(
                 write_cell(folder, _full_cell(agent, env, seed, a, rng, num_episodes))
 
 
+CHOSEN = {"random": 0.25, "best": 1.0, "worst": -1.0}
+
+
 def _full_cell(
     agent: str, env: str, seed: int, a: int, rng: np.random.Generator, number: int
 ) -> Cell:
@@ -151,10 +154,9 @@ def _full_cell(
             "start": LanguageHealth(distinct_1=0.4, reply_length=7.0),
             "final": LanguageHealth(distinct_1=0.3, reply_length=6.0, perplexity=3.5),
         },
-        transcripts=(
-            transcript("random", 0, 0.25),
-            transcript("best", 1, 1.0),
-            transcript("worst", 2, -1.0),
+        transcripts=tuple(
+            transcript(kind, place, score)
+            for place, (kind, score) in enumerate(CHOSEN.items())
         ),
         provenance={"commit": "abc", "machine": "m", "versions": {"numpy": "2"}},
     )
