@@ -173,11 +173,12 @@ class Algorithm(ABC):
         timings = {
             "collect_seconds": collected - began,
             "generate_seconds": generation_seconds,
-            "reward_seconds": reward_seconds,
             "update_seconds": updated - collected,
             "generated_tokens_per_second": num_tokens / max(generation_seconds, 1e-9),
             "tokens_per_second": num_tokens / max(updated - began, 1e-9),
         }
+        if reward_seconds > 0:  # the environment's own reward is not timed
+            timings |= {"reward_seconds": reward_seconds}
         self.num_timesteps += int(rollout.num_turns.sum())
         report = IterationReport(
             self.iteration, self.num_timesteps, metrics, timings, rollout
@@ -311,8 +312,7 @@ class Algorithm(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, plain JSON: with the weights they are all of a run's state.
 
-        What the rewards have learned (a running normalisation, failures in a row) is among them;
-        of several processes, each has a state of its own and the first one's is kept.
+        What the rewards have learned is among them; of several processes the first one's.
         """
         state: dict[str, Any] = {
             "iteration": self.iteration,

@@ -159,9 +159,10 @@ class EvaluationResult:
         """Return the mean return over the episodes whose rewards are all known."""
         return self._bootstrap(self.returns)
 
-    def gold_interval(self) -> Interval:
-        """Return the mean return of the task's own reward."""
-        return self._bootstrap(self.gold_returns)
+    def gold_interval(self) -> Interval | None:
+        """Return the mean return of the task's own reward; None where nobody noted it."""
+        golds = self.gold_returns
+        return None if np.isnan(golds).all() else self._bootstrap(golds)
 
     def success_interval(self) -> Interval:
         """Return the share of solved tasks."""
@@ -174,7 +175,7 @@ class EvaluationResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON; `normalised_score` is null without anchors."""
-        score = self.score_interval()
+        score, gold = self.score_interval(), self.gold_interval()
         return {
             "env": self.env,
             "split": self.split,
@@ -182,7 +183,7 @@ class EvaluationResult:
             "episodes": len(self.rollout),
             "unknown_returns": int(np.isnan(self.returns).sum()),
             "return": self.return_interval().as_dict(),
-            "gold_return": self.gold_interval().as_dict(),
+            "gold_return": None if gold is None else gold.as_dict(),
             "success": self.success_interval().as_dict(),
             "normalised_score": None if score is None else score.as_dict(),
         }

@@ -28,10 +28,11 @@ from benchmarks.score_bootstrap import (
     generator,
 )
 
-__all__ = ["AXES", "analyse_curves", "over_optimisation", "points_of"]
+__all__ = ["AXES", "TASK_AXIS", "analyse_curves", "over_optimisation", "points_of"]
 
 AXES = ("tokens", "turns", "seconds")
-NUM_PLACES = 41
+TASK_AXIS = "tokens"  # of the curves of single tasks
+NUM_PLACES = 31
 NUM_REPLICATES = 1_000  # each replicate is a whole curve
 LEVEL = 0.5  # half of what the expert scores
 
@@ -85,11 +86,12 @@ def analyse_curves(table: RunTable, agents: Sequence[str], seed: int) -> dict[st
         found[axis] = {
             "grid": grid.tolist(),
             "agents": {a: _along(table, a, axis, grid, seed) for a in agents},
-            "tasks": {
+        }
+        if axis == TASK_AXIS:
+            found[axis]["tasks"] = {
                 task: {a: _task_mean(table, a, task, axis, grid) for a in agents}
                 for task in table.tasks
-            },
-        }
+            }
     return found
 
 

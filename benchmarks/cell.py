@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Self
 
 from benchmarks.cell_schema import CELL_VERSION, MalformedRecordError, validate
@@ -88,8 +89,9 @@ class Evaluation:
         """How many returns are unknown."""
         return sum(value is None for value in self.returns)
 
+    @cached_property
     def mean_return(self) -> float:
-        """Return the mean of the known returns; NaN where none is known."""
+        """The mean of the known returns; NaN where none is known."""
         known = [value for value in self.returns if value is not None]
         return math.fsum(known) / len(known) if known else math.nan
 
@@ -213,7 +215,7 @@ class Cell:
         evaluation = self.evaluations.get(name)
         if evaluation is None:
             return None
-        value = self.normalise(evaluation.mean_return(), evaluation.split)
+        value = self.normalise(evaluation.mean_return, evaluation.split)
         return None if value is None or math.isnan(value) else value
 
     def normalise(self, value: float, split: str) -> float | None:

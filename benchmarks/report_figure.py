@@ -17,7 +17,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.analysis_curve import TASK_AXIS
 from benchmarks.overoptimization_curve import smooth
+from benchmarks.score import Floats, curve_on
 
 __all__ = [
     "draw_curve",
@@ -74,7 +76,7 @@ def draw_intervals(analysis: Mapping[str, Any], name: str, styles: Styles) -> st
     agents = [a for a in styles if analysis["agents"][a][name]["value"] is not None]
     if not agents:
         return ""
-    figure, axes = _plot((4.2, 0.6 + 0.28 * len(agents)))
+    figure, axes = _plot((4.2, 0.7 + 0.28 * len(agents)), left=1.4)
     for place, agent in enumerate(reversed(agents)):
         found = analysis["agents"][agent][name]
         colour = styles[agent]["color"]
@@ -113,11 +115,9 @@ def draw_curve(analysis: Mapping[str, Any], axis: str, styles: Styles) -> str:
     return _svg(figure, f"curve-{axis}")
 
 
-def draw_task_curve(
-    analysis: Mapping[str, Any], task: str, axis: str, styles: Styles
-) -> str:
-    """Return one task's mean scores along an axis, with the start model's as a line."""
-    curves = analysis["curves"].get(axis)
+def draw_task_curve(analysis: Mapping[str, Any], task: str, styles: Styles) -> str:
+    """Return one task's mean scores along tokens, with the start model's as a line."""
+    curves = analysis["curves"].get(TASK_AXIS)
     mine = {} if curves is None else curves["tasks"][task]
     if not any(mine.values()):
         return ""
@@ -129,8 +129,8 @@ def draw_task_curve(
     if start is not None:
         axes.axhline(start, color=_INK, lw=0.8, ls=(0, (1, 3)))
     axes.axhline(1.0, color=_LINE, lw=0.8)
-    _axis_of_steps(axes, axis)
-    return _svg(figure, f"task-{task}-{axis}")
+    _axis_of_steps(axes, TASK_AXIS)
+    return _svg(figure, f"task-{task}")
 
 
 def draw_radar(analysis: Mapping[str, Any], styles: Styles) -> str:
@@ -155,24 +155,33 @@ def draw_radar(analysis: Mapping[str, Any], styles: Styles) -> str:
     return _svg(figure, "radar")
 
 
-def draw_overoptimisation(runs: Sequence[Mapping[str, Any]], number: int) -> str:
-    """Return gold and proxy of the runs of one agent on one task, by distance from the start."""
+def draw_overoptimisation(
+    runs: Sequence[Mapping[str, Any]], task: str, styles: Styles
+) -> str:
+    """Return gold (thick) and proxy (thin) on one task by distance, a mean over runs an agent."""
     figure, axes = _plot()
-    for place, run in enumerate(runs):
-        order = np.argsort(run["distance"], kind="stable")
-        distance = np.asarray(run["distance"])[order]
-        for key, colour in (("proxy", "#d9602b"), ("gold", "#2f6fd6")):
-            values = smooth(np.asarray(run[key])[order])
-            label = key if place == 0 else None
-            axes.plot(distance, values, color=colour, lw=1.2, label=label)
+    for agent in dict.fromkeys(run["agent"] for run in runs):
+        mine = [run for run in runs if run["agent"] == agent]
+        grid = np.linspace(0.0, min(max(run["distance"]) for run in mine), 40)
+        for key, width in (("proxy", 0.8), ("gold", 2.0)):
+            rows = [_along_distance(run, key, grid) for run in mine]
+            axes.plot(grid, np.mean(rows, axis=0), lw=width, **styles[agent])
     axes.set_xlabel("d, root of the KL from the start (nats a reply)")
     axes.set_ylabel("mean return")
-    axes.legend(frameon=False, labelcolor=_INK, fontsize=9)
-    return _svg(figure, f"gold-{number}")
+    return _svg(figure, f"gold-{task}")
 
 
-def _plot(size: tuple[float, float] = _SIZE) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size, layout="constrained")
+def _along_distance(run: Mapping[str, Any], key: str, grid: Floats) -> Floats:
+    order = np.argsort(run["distance"], kind="stable")
+    values = smooth(np.asarray(run[key])[order])
+    return curve_on(grid, np.asarray(run["distance"])[order], values)
+
+
+def _plot(size: tuple[float, float] = _SIZE, left: float = 0.6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size)
+    # Fixed margins: a layout engine draws every figure several times over.
+    wide, high = size
+    figure.subplots_adjust(left / wide, 0.5 / high, 1 - 0.1 / wide, 1 - 0.15 / high)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=_LINE, lw=0.6)

@@ -143,7 +143,7 @@ def render_page(
 
 def _figures(
     analysis: Mapping[str, Any], styles: Mapping[str, Mapping[str, str]]
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     aggregates = [
         ("IQM", draw_intervals(analysis, "iqm", styles)),
         ("Optimality gap", draw_intervals(analysis, "optimality_gap", styles)),
@@ -151,28 +151,37 @@ def _figures(
     ]
     curves = [(f"IQM by {axis}", draw_curve(analysis, axis, styles)) for axis in AXES]
     tasks = [
-        (task, draw_task_curve(analysis, task, "tokens", styles))
-        for task in analysis["tasks"]
+        (task, draw_task_curve(analysis, task, styles)) for task in analysis["tasks"]
     ]
-    runs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    runs: dict[str, list[Mapping[str, Any]]] = {}
     for run in analysis["over_optimisation"]:
-        runs.setdefault((run["agent"], run["env"]), []).append(run)
-    gold = []
-    for number, ((agent, env), mine) in enumerate(runs.items()):
-        known = [run["index"] for run in mine if run["index"] is not None]
-        index = math.fsum(known) / len(known) if known else None
-        svg = Markup(draw_overoptimisation(mine, number))
-        gold.append((f"{agent} in {env}", svg, index))
+        runs.setdefault(run["env"], []).append(run)
+    gold = [(env, draw_overoptimisation(m, env, styles)) for env, m in runs.items()]
     return {
         "aggregate_figures": _drawn(aggregates),
         "curve_figures": _drawn(curves),
         "task_figures": _drawn(tasks),
-        "gold_figures": gold,
+        "gold_figures": _drawn(gold),
+        "indices": _indices(analysis["over_optimisation"]),
     }
 
 
 def _drawn(figures: Sequence[tuple[str, str]]) -> list[tuple[str, Markup]]:
     return [(title, Markup(svg)) for title, svg in figures if svg]
+
+
+def _indices(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Return agent -> task -> mean over-optimisation index of the runs that gained anything."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        group = groups.setdefault((run["agent"], run["env"]), [])
+        if run["index"] is not None:
+            group.append(run["index"])
+    found: dict[str, dict[str, float | None]] = {}
+    for (agent, env), values in groups.items():
+        mean = math.fsum(values) / len(values) if values else None
+        found.setdefault(agent, {})[env] = mean
+    return found
 
 
 def _best_scripts(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

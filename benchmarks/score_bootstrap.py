@@ -276,5 +276,8 @@ def estimate_iqm_curve(
 
 def _counts(number: int, rng: np.random.Generator, num_replicates: int) -> Floats:
     """Return (R, N): how often each of N runs is drawn, N draws a replicate."""
-    counts = rng.multinomial(number, np.full(number, 1.0 / number), num_replicates)
-    return counts.astype(np.float64)
+    drawn = rng.integers(number, size=(num_replicates, number))
+    # A block of numbers for each replicate, so that one count serves all.
+    drawn += number * np.arange(num_replicates)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=num_replicates * number)
+    return counts.reshape(num_replicates, number).astype(np.float64)

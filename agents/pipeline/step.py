@@ -243,8 +243,8 @@ def _gold(before: EvaluationResult, after: EvaluationResult) -> dict[str, Any]:
     """Return the gold return before and after, and the gain, paired by seed, with intervals."""
     return {
         "episodes": len(after.rollout),
-        "before": before.gold_interval().as_dict(),
-        "after": after.gold_interval().as_dict(),
+        "before": before.as_dict()["gold_return"],
+        "after": after.as_dict()["gold_return"],
         "gain": gold_gain(before, after).as_dict(),
     }
 

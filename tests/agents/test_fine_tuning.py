@@ -12,6 +12,7 @@ import torch
 
 from agents.commands import sft
 from agents.dialogue_data import Blend, load_blend
+from agents.experience.rollout import Rollout
 from agents.export import load_model
 from agents.fine_tuning import FineTuneConfig, fine_tune, save_fine_tuned
 from agents.imitation import measure_likelihood
@@ -123,3 +124,17 @@ def test_several_processes_learn_what_one_does(tmp_path: Path) -> None:
     assert torch.allclose(weights[0], weights[1], atol=1e-4)
     printed = [(tmp_path / f"desk2/stdout{rank}").read_text() for rank in (0, 1)]
     assert '"steps": 3' in printed[0] and "steps" not in printed[1]
+
+
+def test_every_step_learns_from_the_next_rows(tmp_path: Path) -> None:
+    blend = blend_of(tmp_path / "d.jsonl")
+    dealt: list[tuple[int, int]] = []
+    deal = blend.deal
+
+    def observed(first: int, num_rows: int) -> Rollout:
+        dealt.append((first, num_rows))
+        return deal(first, num_rows)
+
+    blend.deal = observed  # type: ignore[method-assign]
+    fine_tune(make_lm(has_value_head=False), blend, short(num_steps=3))
+    assert dealt == [(0, 8), (8, 8), (16, 8)]

@@ -223,7 +223,7 @@ def test_the_first_process_alone_writes(commanded: Path) -> None:
     check_run(run, report["iterations"])
     assert len(list((run / "tensorboard").iterdir())) == 1
     scores = json.loads((run / "evaluation.json").read_text())
-    assert set(scores) == {"before", "after", "gain"}
+    assert set(scores) == {"before", "after", "gain", "gold_gain"}
     assert scores["after"]["sampled"]["episodes"] == 3
     assert (run / "report.html").is_file()
     config = json.loads((run / "config.json").read_text())

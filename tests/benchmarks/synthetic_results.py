@@ -45,19 +45,19 @@ def cell(
         evaluations = {"start": evaluation([1.0 + start] * 2)}
         if status == "done":
             evaluations["final"] = evaluation([1.0 + score] * 2)
+    usual: dict[str, Any] = {
+        "anchors": OWN,
+        "budget": {"tokens": 1000},
+        "command": f"chat-envs bench --only {agent} {env} {seed}",
+        "provenance": {"commit": "abc", "machine": "m", "versions": {}},
+    }
     return Cell(
         agent=agent,
         env=env,
         seed=seed,
         status=status,
         evaluations=evaluations,
-        **{
-            "anchors": OWN,
-            "budget": {"tokens": 1000},
-            "command": f"chat-envs bench --only {agent} {env} {seed}",
-            "provenance": {"commit": "abc", "machine": "m", "versions": {}},
-        }
-        | fields,
+        **usual | fields,
     )
 
 
@@ -121,8 +121,7 @@ def _full_cell(
             reply_tokens=tuple(rng.uniform(3.0, 9.0, number).round(2).tolist()),
         )
 
-    share = np.linspace(0.05, 1.0, 20)
-    on = own.train
+    share, on = np.linspace(0.05, 1.0, 20), own.train
     climbing = on.blind + (on.expert - on.blind) * (0.2 + (level - 0.2) * share)
     return Cell(
         agent=agent,
