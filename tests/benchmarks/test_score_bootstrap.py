@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +47,9 @@ def test_an_interval_holds_its_value_and_counts_its_runs(estimate) -> None:  # t
 
 
 @pytest.mark.parametrize("estimate", SIMPLE)
-def test_the_same_generator_gives_the_same_interval(estimate) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_generator_gives_the_same_interval(
+    estimate: Callable[..., Any],
+) -> None:
     first = estimate(scores(), generator(3, "x"), 500)
     assert first == estimate(scores(), generator(3, "x"), 500)
     assert first != estimate(scores(), generator(4, "x"), 500)
