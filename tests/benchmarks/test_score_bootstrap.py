@@ -39,7 +39,9 @@ def scores(number: int = 8, tasks: int = 3, seed: int = 0) -> Floats:
 
 
 @pytest.mark.parametrize("estimate", SIMPLE)
-def test_an_interval_holds_its_value_and_counts_its_runs(estimate) -> None:  # type: ignore[no-untyped-def]
+def test_an_interval_holds_its_value_and_counts_its_runs(
+    estimate: Callable[..., Any],
+) -> None:
     found = estimate(scores(), generator(0, "x"))
     assert found.low < found.value < found.high
     assert found.n == 24
