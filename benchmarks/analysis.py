@@ -371,7 +371,7 @@ def _protocol(
     cells = _all(table)
     finals = [c.evaluations[FINAL] for c in cells if FINAL in c.evaluations]
     budgets = {
-        f"{value:,g} {name}" for cell in cells for name, value in cell.budget.items()
+        f"{value:,.12g} {name}" for cell in cells for name, value in cell.budget.items()
     }
     return {
         "agents": list(agents),

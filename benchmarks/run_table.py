@@ -233,7 +233,7 @@ def _settle_budget(task: str, cells: list[Cell]) -> Settled:
 
 
 def _budget(cell: Cell) -> str:
-    parts = [f"{value:,g} {name}" for name, value in sorted(cell.budget.items())]
+    parts = [f"{value:,.12g} {name}" for name, value in sorted(cell.budget.items())]
     return ", ".join(parts) or "nothing stated"
 
 
