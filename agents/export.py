@@ -18,8 +18,9 @@ from typing import Any, Protocol, cast
 from agents.checkpoint import read_json, sync, write_json
 from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
-from agents.engine.loading import MODEL_NAMES, load_lm, quiet
+from agents.engine.loading import MODEL_NAMES, load_lm
 from agents.engine.network import output_layer
+from agents.engine.pretrained import quiet
 from agents.engine.saved_state import VALUE_HEAD_FILE
 from agents.engine.tiny_model import TINY_SHAPES
 from chat_envs.chat_template import load_template

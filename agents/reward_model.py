@@ -16,7 +16,6 @@ Shape legend: B replies, S tokens of prompt and reply (right-padded).
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ import torch
 
 from agents.checkpoint import DamagedFileError, read_json, write_json
 from agents.engine.causal_lm import CausalLM
-from agents.engine.loading import quiet
+from agents.engine.pretrained import quiet
 from agents.engine.reply_scorer import (
     HeadedNetwork,
     ReplyScorer,
@@ -193,10 +192,6 @@ class RewardModel:
         check_target(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        # accelerate, by which transformers saves, imports DeepSpeed, which would guess its device
-        # and say so on standard output.
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-        os.environ.setdefault("DS_ACCELERATOR", accelerator)
         try:
             with quiet():
                 self._network.save(aside)

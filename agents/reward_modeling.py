@@ -27,10 +27,12 @@ from agents.engine.language_model import TrainingConfig
 from agents.engine.reply_scorer import TokenReply
 from agents.experience.seeding import numpy_generator
 from agents.hyperparameter import build_config, check_hyperparameters, hyperparameter
+from agents.imitation import ramped_rate
 from agents.observer import Observer
 from agents.reliability import Reliability, measure_reliability
 from agents.reward_model import RewardModel
 from chat_envs.preference_pair import PreferencePair
+from chat_envs.simulators.preference_model import NGramReward
 from chat_envs.tokenizer import Tokenizer
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "RewardModelingResult",
     "bradley_terry_loss",
     "margins_of",
+    "ngram_margins",
     "train_reward_model",
 ]
 
@@ -194,8 +197,7 @@ class RewardModeling:
     def update(self, rows: npt.NDArray[np.int64]) -> float:
         """Take one step on the mean loss of some pairs; return the sum of their losses."""
         total = 0.0
-        scale = self._schedule()
-        self._lm.set_learning_rate(self.config.learning_rate * scale)
+        self._lm.set_learning_rate(self.learning_rate())
         for part in self._cuts(rows):
             replies = [side[row] for row in part for side in self._sides()]
             scores = self.model.token_scores(replies)
@@ -212,12 +214,14 @@ class RewardModeling:
     def _sides(self) -> tuple[Sequence[TokenReply], Sequence[TokenReply]]:
         return self._chosen, self._rejected
 
-    def _schedule(self) -> float:
-        """Return the share of the peak step size that the present step has."""
-        step, warmup = self.step + 1, self.config.num_warmup_steps
-        if step <= warmup:
-            return step / warmup
-        return (self.num_steps + 1 - step) / max(self.num_steps - warmup, 1)
+    def learning_rate(self) -> float:
+        """Return the step size of the present step."""
+        return ramped_rate(
+            self.step + 1,
+            peak=self.config.learning_rate,
+            num_warmup_steps=self.config.num_warmup_steps,
+            num_steps=self.num_steps,
+        )
 
     def _cuts(self, rows: npt.NDArray[np.int64]) -> list[list[int]]:
         """Return the pairs in parts of at most `token_budget` tokens, padding included."""
@@ -279,6 +283,19 @@ def train_reward_model(
     if valid:
         found = measure_reliability(margins_of(model, valid), seed=config.seed)
     return RewardModelingResult(model, found, tuple(losses), config, len(pairs))
+
+
+def ngram_margins(
+    reward: NGramReward, pairs: Sequence[PreferencePair]
+) -> npt.NDArray[np.float64]:
+    """Return (N,) differences of logits, chosen less rejected: not normalised."""
+    return np.array(
+        [
+            reward.logit(pair.prompt, pair.chosen)
+            - reward.logit(pair.prompt, pair.rejected)
+            for pair in pairs
+        ]
+    )
 
 
 def margins_of(

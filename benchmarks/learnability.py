@@ -27,17 +27,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agents.commands.demo import DEMO, demo_config
 from agents.engine.causal_lm import CausalLM
-from agents.evaluation import bootstrap_interval, evaluate
-from agents.tracking import replace_json
+from agents.evaluation import evaluate
 from agents.train import TrainResult, train
 from agents.train_config import TrainConfig
 from agents.transcript import describe_episode
 from agents.warm_start import build_lm, starting_lm
 from benchmarks.measurement import write_result
+from benchmarks.seed_row import kept_row, seed_interval
 from chat_envs.registration import find
 
 __all__ = ["SETTINGS", "Setting", "gains", "measure"]
@@ -156,9 +154,9 @@ def gains(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         for goals in ("training", "held_out"):
             pairs = [[_score(row, when, goals) for when in _WHEN] for row in mine]
             found[env][goals] = {
-                "before": _interval([before for before, _ in pairs]),
-                "after": _interval([after for _, after in pairs]),
-                "gain": _interval([after - before for before, after in pairs]),
+                "before": seed_interval([before for before, _ in pairs]),
+                "after": seed_interval([after for _, after in pairs]),
+                "gain": seed_interval([after - before for before, after in pairs]),
             }
         found[env]["cpu_seconds"] = max(row["cpu_seconds"] for row in mine)
     return found
@@ -169,12 +167,6 @@ def _score(row: Mapping[str, Any], when: str, goals: str) -> float:
         row["training_goals"][when] if goals == "training" else row[when]["sampled"]
     )
     return float(scored["normalised_score"]["mean"])
-
-
-def _interval(values: Sequence[float]) -> dict[str, float | None]:
-    if len(values) < 2:
-        return {"mean": values[0], "low": None, "high": None}
-    return dict(bootstrap_interval(values, np.random.default_rng(0)).as_dict())
 
 
 def _line(env: str, figures: Mapping[str, Any]) -> str:
@@ -198,16 +190,13 @@ def _line(env: str, figures: Mapping[str, Any]) -> str:
 
 def _row(env: str, seed: int, rows: Path) -> dict[str, Any]:
     """Return a row, from its file if it was computed before."""
-    path = rows / f"{env}-{seed}.json"
-    if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    with tempfile.TemporaryDirectory() as root:
-        os.environ[CACHE] = str(Path(root) / "cache")  # an imitation of its own
-        row = measure(env, seed, Path(root))
-    rows.mkdir(parents=True, exist_ok=True)
-    replace_json(path, row)
-    return row
+
+    def measured() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as root:
+            os.environ[CACHE] = str(Path(root) / "cache")  # an imitation of its own
+            return measure(env, seed, Path(root))
+
+    return kept_row(rows / f"{env}-{seed}.json", measured)
 
 
 def _kept(env: str, rows: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,6 @@ A row is kept in the directory `--rows` when its run has ended, and is not compu
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import tempfile
@@ -29,9 +28,8 @@ from typing import Any
 import numpy as np
 
 from agents.commands.demo import DEMO, demo_config
-from agents.evaluation import bootstrap_interval
 from agents.experience.collector import Collector
-from agents.tracking import read_lines, replace_json
+from agents.tracking import read_lines
 from agents.train import train
 from agents.train_config import TrainConfig
 from agents.warm_start import build_lm, starting_lm
@@ -46,6 +44,7 @@ from benchmarks.overoptimization_curve import (
     smooth,
 )
 from benchmarks.overoptimization_plot import draw_curves
+from benchmarks.seed_row import kept_row, seed_interval
 from chat_envs.message import user
 from chat_envs.preference_pair import PreferencePair
 from chat_envs.simulators.preference_gold import draw_pairs
@@ -301,12 +300,9 @@ def _fit(kind: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any]:
+    """Return the interval over the seeds that have a value."""
     known = [value for value in values if not math.isnan(value)]
-    if len(known) < 2:
-        mean = known[0] if known else None
-        return {"mean": mean, "low": None, "high": None, "num_seeds": len(known)}
-    interval = bootstrap_interval(known, np.random.default_rng(0))
-    return interval.as_dict() | {"num_seeds": len(known)}
+    return seed_interval(known) | {"num_seeds": len(known)}
 
 
 def _words(figure: Mapping[str, float | None]) -> str:
@@ -332,17 +328,14 @@ def _line(case: str, figures: Mapping[str, Any]) -> str:
 
 def _row(case: str, seed: int, rows: Path) -> dict[str, Any]:
     """Return a row, from its file if it was computed before."""
-    path = rows / f"{case}-{seed}.json"
-    if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
-    with tempfile.TemporaryDirectory() as root:
-        os.environ.setdefault(
-            CACHE, str(rows / "cache")
-        )  # one imitation for all models
-        row = measure(case, seed, Path(root))
-    replace_json(path, row)
-    return row
+
+    def measured() -> dict[str, Any]:
+        # One imitation for all models.
+        os.environ.setdefault(CACHE, str(rows / "cache"))
+        with tempfile.TemporaryDirectory() as root:
+            return measure(case, seed, Path(root))
+
+    return kept_row(rows / f"{case}-{seed}.json", measured)
 
 
 def main() -> None:
@@ -370,7 +363,6 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         kept = arguments.rows or Path(scratch)
-        kept.mkdir(parents=True, exist_ok=True)
         for case in arguments.cases:
             mine = [_row(case, seed, kept) for seed in arguments.seeds]
             rows += mine

@@ -27,7 +27,7 @@ from agents.engine.loading import load_lm
 from agents.pair_collection import collect_pairs
 from agents.reliability import Reliability, measure_reliability
 from agents.reward_model import RewardModel
-from agents.reward_modeling import train_reward_model
+from agents.reward_modeling import ngram_margins, train_reward_model
 from benchmarks.measurement import Comparison, compare, write_result
 from chat_envs.preference_pair import PreferencePair
 from chat_envs.registration import find
@@ -64,11 +64,7 @@ def pairs_of(
 
 def _ngram(train: _Pairs, test: _Pairs, seed: int) -> Reliability:
     reward = train_reward(train, seed=seed)
-    margins = [
-        reward.logit(p.prompt, p.chosen) - reward.logit(p.prompt, p.rejected)
-        for p in test
-    ]
-    return measure_reliability(margins, seed=seed)
+    return measure_reliability(ngram_margins(reward, test), seed=seed)
 
 
 def _tiny(train: _Pairs, test: _Pairs, seed: int) -> Reliability:

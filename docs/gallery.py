@@ -6,7 +6,6 @@ python docs/gallery.py --check    # exit 1 if the page is not what would be writ
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from generated_page import (
     hostile_scores,
     introduction,
     page_path,
-    settle,
+    run,
     shown_episode,
     table_row,
     transcript,
@@ -193,15 +192,5 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield PAGE, gallery()
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="compare instead of writing"
-    )
-    is_check = parser.parse_args().check
-    return 1 if settle(pages(), COMMAND, is_check=is_check) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, pages(), COMMAND))

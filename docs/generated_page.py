@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 import re
@@ -170,3 +171,21 @@ def settle(
     for name in stale:
         print(f"{name} is out of date: run `{command}`.")
     return stale
+
+
+def run(
+    description: str | None, pages: Iterable[tuple[Path, str]], command: str
+) -> int:
+    """Write pages, or with `--check` compare them; return the exit code.
+
+    Args:
+        description: of the script, for `--help`.
+        pages: path and text, made one by one.
+        command: makes them again.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--check", action="store_true", help="compare instead of writing"
+    )
+    is_check = parser.parse_args().check
+    return 1 if settle(pages, command, is_check=is_check) else 0

@@ -6,7 +6,6 @@ python docs/reward_page.py --check    # exit 1 if the page is not what would be 
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import re
@@ -14,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from generated_page import fenced, settle, table_row
+from generated_page import fenced, run, table_row
 
 from agents.likelihood_reward import LikelihoodReward
 from chat_envs.keyword import keywords
@@ -174,15 +173,5 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield PAGE, page()
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="compare instead of writing"
-    )
-    is_check = parser.parse_args().check
-    return 1 if settle(pages(), COMMAND, is_check=is_check) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, pages(), COMMAND))

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.commands.model_source import is_model, load_model
+from agents.commands.setting import read_settings
 from agents.commands.terminal import (
     BadInput,
     TerminalObserver,
     bad_input,
     command,
-    parse_yaml,
     print_json,
 )
 from agents.engine.causal_lm import CausalLM
@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         with bad_input():
             env = find(arguments.env).id
             policies, kwargs = _policies(arguments, env, observer)
-            kwargs |= _keywords(arguments.set)
+            kwargs |= read_settings(arguments.set)
             observer.begin("pairs", arguments.num_pairs, "pairs")
             found = collect_pairs(
                 env,
@@ -169,16 +169,6 @@ def _temperature(text: str, policy: str) -> float:
             f"{policy!r}: behind the @ stands a temperature above 0, got {text!r}."
         )
     return temperature
-
-
-def _keywords(assignments: Sequence[str]) -> dict[str, Any]:
-    keywords = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not (key and equals):
-            raise BadInput(f"--set wants KEY=VALUE, got {assignment!r}.")
-        keywords[key] = parse_yaml(text)
-    return keywords
 
 
 def _show(found: CollectedPairs, record: Mapping[str, Any]) -> None:

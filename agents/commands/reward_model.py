@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agents.commands.model_source import load_model
+from agents.commands.setting import describe_settings, read_settings
 from agents.commands.terminal import (
     BadInput,
     TerminalObserver,
     bad_input,
     command,
-    parse_yaml,
     print_json,
 )
 from agents.engine.loading import MODEL_NAMES
 from agents.hyperparameter import build_config
 from agents.reliability import Reliability, measure_reliability
 from agents.reward_model import check_target
-from agents.reward_modeling import RewardModelConfig, train_reward_model
+from agents.reward_modeling import RewardModelConfig, ngram_margins, train_reward_model
 from chat_envs.commands.argument import CommandParser
 from chat_envs.preference_pair import PreferencePair, read_pairs
 from chat_envs.record_file import ON_BROKEN
@@ -37,6 +32,7 @@ __all__ = ["KINDS", "SUMMARY", "run"]
 SUMMARY = "Train a reward model on preference pairs; say how often it is right."
 EXAMPLE = "chat-envs reward-model --pairs pairs.jsonl --lm tiny --output runs/rm"
 KINDS = ("lm", "ngram")
+NOTES = describe_settings("--set KEY=VALUE", RewardModelConfig)
 
 _Pairs = tuple[PreferencePair, ...]
 
@@ -69,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser("reward-model", SUMMARY, EXAMPLE, notes=_notes())
+    parser = CommandParser("reward-model", SUMMARY, EXAMPLE, notes=NOTES)
     parser.add_argument(
         "--pairs",
         metavar="PATH",
@@ -120,16 +116,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _notes() -> str:
-    keys = ", ".join(
-        field.name + "=" + json.dumps(field.default)
-        for field in dataclasses.fields(RewardModelConfig)
-        if field.name != "seed"
-    )
-    lines = textwrap.wrap(keys, 76, break_on_hyphens=False)
-    return "\n  ".join(["--set KEY=VALUE:", *lines])
-
-
 def _read(arguments: argparse.Namespace) -> tuple[_Pairs, _Pairs]:
     """Return the pairs to train on and the held-out ones."""
     options = {"on_broken": arguments.on_broken}
@@ -166,11 +152,7 @@ def _train_ngram(
     observer.begin("n-gram model", len(train), "pairs")
     reward = train_reward(train, seed=arguments.seed)
     observer.end()
-    margins = [
-        reward.logit(p.prompt, p.chosen) - reward.logit(p.prompt, p.rejected)
-        for p in valid
-    ]
-    found = measure_reliability(np.array(margins), seed=arguments.seed)
+    found = measure_reliability(ngram_margins(reward, valid), seed=arguments.seed)
     notes = {"num_train_pairs": len(train), "held_out": found.as_dict()}
     reward.save(arguments.output, notes)
     return found
@@ -183,12 +165,7 @@ def _train_lm(
     observer: TerminalObserver,
 ) -> Reliability:
     with bad_input():
-        values: dict[str, Any] = {"seed": arguments.seed}
-        for assignment in arguments.set:
-            key, equals, text = assignment.partition("=")
-            if not (key and equals):
-                raise BadInput(f"--set wants KEY=VALUE, got {assignment!r}.")
-            values[key] = parse_yaml(text)
+        values = read_settings(arguments.set, seed=arguments.seed)
         config = build_config(RewardModelConfig, values)
         lm, tokenizer = load_model(
             arguments.lm, engine="local", seed=config.seed, observer=observer

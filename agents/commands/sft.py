@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from agents.commands.setting import describe_settings, read_settings
 from agents.commands.terminal import (
     BadInput,
     TerminalObserver,
     bad_input,
     command,
-    parse_yaml,
     print_json,
     printable,
 )
@@ -61,7 +58,9 @@ def run(argv: Sequence[str]) -> int:
     """Carry out the command; return its exit code."""
     arguments = _parse(argv)
     with bad_input():
-        config = build_config(FineTuneConfig, _settings(arguments))
+        config = build_config(
+            FineTuneConfig, read_settings(arguments.set, seed=arguments.seed)
+        )
         if arguments.ema and not config.ema_decay:
             raise BadInput("--ema needs --set ema_decay=0.99, or another decay.")
         if arguments.output.exists() and not arguments.force:
@@ -96,13 +95,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    keys = ", ".join(
-        f"{field.name}={json.dumps(field.default)}"
-        for field in dataclasses.fields(FineTuneConfig)
-        if field.name != "seed"
-    )
-    lines = textwrap.wrap(keys, 76, break_on_hyphens=False)
-    notes = "\n  ".join(["--set KEY=VALUE:", *lines])
+    notes = describe_settings("--set KEY=VALUE", FineTuneConfig)
     parser = CommandParser("sft", SUMMARY, EXAMPLE, notes=f"{_NOTES}\n\n{notes}")
     parser.add_argument(
         "--data",
@@ -150,16 +143,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.max_length is not None and arguments.max_length < 2:
         parser.error(f"--max-length must be at least 2, got {arguments.max_length}.")
     return arguments
-
-
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    values: dict[str, Any] = {"seed": arguments.seed}
-    for assignment in arguments.set:
-        key, equals, text = assignment.partition("=")
-        if not (key and equals):
-            raise BadInput(f"--set wants KEY=VALUE, got {assignment!r}.")
-        values[key] = parse_yaml(text)
-    return values
 
 
 def _show(record: Mapping[str, Any]) -> None:

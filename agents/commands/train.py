@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from agents.commands.setting import describe_settings, read_setting
 from agents.commands.terminal import (
     BadInput,
     TerminalObserver,
@@ -125,16 +124,7 @@ def _notes() -> str:
         f"--set KEY=VALUE, --agent {name}": a.config_class for name, a in AGENTS.items()
     }
     groups["--set warm_start.KEY=VALUE, the imitation"] = SFTConfig
-    paragraphs = []
-    for words, config_class in groups.items():
-        keys = ", ".join(
-            field.name + "=" + json.dumps(field.default).strip('"')
-            for field in dataclasses.fields(config_class)
-            if field.name != "seed"  # a run has one, --seed
-        )
-        lines = textwrap.wrap(keys, 76, break_on_hyphens=False)
-        paragraphs.append("\n  ".join([f"{words}:", *lines]))
-    return "\n\n".join(paragraphs)
+    return "\n\n".join(describe_settings(*group) for group in groups.items())
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
@@ -187,13 +177,7 @@ def _stored(path: Path) -> dict[str, Any]:
 
 def _assign(values: dict[str, Any], assignment: str) -> None:
     """Carry out one `--set`; a key without a dot is the agent's, or else the run's."""
-    key, equals, text = assignment.partition("=")
-    if not (key and equals):
-        raise BadInput(f"--set wants KEY=VALUE, got {assignment!r}.")
-    try:
-        value = parse_yaml(text)
-    except ValueError as error:
-        raise BadInput(f"--set {assignment}: {error}") from error
+    key, value = read_setting(assignment)
     group, dot, name = key.partition(".")
     if dot and group not in _NESTED:
         raise BadInput(

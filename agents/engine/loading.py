@@ -5,27 +5,25 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Sized
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import logging
 
 from agents.engine.causal_lm import CausalLM
 from agents.engine.local import LocalLM
 from agents.engine.network import cast_parameters
+from agents.engine.pretrained import name_accelerator, read_pretrained
 from agents.engine.process_group import local_rank
 from agents.engine.saved_state import VALUE_HEAD_FILE
 from agents.engine.smollm2 import smollm2_directory
 from agents.engine.tiny_model import TINY_SHAPES, build_tiny
 
-__all__ = ["ENGINES", "MODEL_NAMES", "load_lm", "quiet"]
+__all__ = ["ENGINES", "MODEL_NAMES", "load_lm"]
 
 ENGINES = ("auto", "local", "deepspeed")
 MODEL_NAMES = (*TINY_SHAPES, "smollm2-135m")
@@ -140,9 +138,7 @@ def _engine(
             "engine='deepspeed' needs DeepSpeed: pip install 'chat-envs[deepspeed]'; "
             "engine='local' does without."
         )
-    # DeepSpeed would guess its device, and say so on standard output.
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    os.environ.setdefault("DS_ACCELERATOR", device)
+    name_accelerator()
     # By name: DeepSpeed is optional and takes seconds to import.
     hybrid = importlib.import_module("agents.engine.hybrid")
     return hybrid.HybridEngineLM, {"deepspeed_config": deepspeed_config}
@@ -162,11 +158,11 @@ def _load_module(
         return module, None
     if name == "smollm2-135m":
         directory = smollm2_directory()
-        return _read(directory, dtype), directory
+        return read_pretrained(AutoModelForCausalLM, directory, dtype), directory
     directory = Path(name).expanduser()
     if directory.is_dir():
         _check_weights(directory)
-        return _read(directory, dtype), directory
+        return read_pretrained(AutoModelForCausalLM, directory, dtype), directory
     if _HUB_ID.fullmatch(name):
         return _read_hub(name, dtype), None
     if "/" in name or "\\" in name:
@@ -197,50 +193,15 @@ def _check_weights(directory: Path) -> None:
         )
 
 
-def _read(source: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    with torch.random.fork_rng(devices=[]), quiet():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=isinstance(source, Path),
-            output_loading_info=True,
-        )
-    module: PreTrainedModel
-    module, report = loaded
-    incomplete = sorted(report["missing_keys"]) + sorted(
-        map(str, report["mismatched_keys"])
-    )
-    if incomplete:
-        # transformers would fill them at random and go on.
-        raise ValueError(
-            f"The weights of {source} lack {incomplete[:3]}; the directory is damaged."
-        )
-    return module
-
-
 def _read_hub(name: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        return _read(name, dtype)
+        return read_pretrained(AutoModelForCausalLM, name, dtype)
     except OSError as error:
         raise OSError(
             f"{name!r} is neither a directory here nor reachable as a hub id ({error}). Nothing "
             "is downloaded at run time without a network: pass the path of a local Hugging Face "
             f"directory, or one of {', '.join(MODEL_NAMES)}."
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars over a second of reading or writing off the terminal."""
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if was_shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:

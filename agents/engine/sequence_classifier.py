@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from agents.engine.context_length import context_length_of
 from agents.engine.network import num_input_ids
+from agents.engine.pretrained import read_pretrained
 
 __all__ = ["SequenceClassifier", "is_sequence_classifier"]
 
@@ -51,7 +52,10 @@ class SequenceClassifier:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.module = _read(directory).to(self.device).eval()  # type: ignore[arg-type]
+        module = read_pretrained(
+            AutoModelForSequenceClassification, directory, torch.float32
+        )
+        self.module = module.to(self.device).eval()  # type: ignore[arg-type]
         config = self.module.config
         if config.num_labels != 1:
             raise ValueError(
@@ -104,27 +108,3 @@ class SequenceClassifier:
         if self._own_pad_id is not None and self._own_pad_id not in ends:
             return int(self._own_pad_id)
         return next(i for i in range(self._num_ids) if i not in ends)
-
-
-def _read(directory: Path) -> PreTrainedModel:
-    loaded: Any
-    with torch.random.fork_rng(devices=[]):
-        loaded = AutoModelForSequenceClassification.from_pretrained(
-            directory,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    module: PreTrainedModel
-    module, report = loaded
-    missing = sorted(report["missing_keys"]) + sorted(
-        map(str, report["mismatched_keys"])
-    )
-    if missing:
-        # transformers would fill them at random and go on.
-        raise ValueError(
-            f"The weights of {directory} lack {missing[:3]}; the directory is damaged."
-        )
-    return module

@@ -9,7 +9,6 @@ from typing import Any
 
 from agents.checkpoint import read_json
 from agents.dialogue_data import SourceName, load_blend
-from agents.engine.loading import quiet
 from agents.evaluation import EvaluationResult, evaluate, gold_gain
 from agents.experience.speaker import ModelPolicy
 from agents.export import export_model, load_model
@@ -29,7 +28,7 @@ from agents.pipeline.config import (
 from agents.reliability import measure_reliability
 from agents.report import write_report
 from agents.reward_model import start_critic
-from agents.reward_modeling import train_reward_model
+from agents.reward_modeling import ngram_margins, train_reward_model
 from agents.tracking import read_lines
 from agents.train import load_run, prepare, train
 from chat_envs import anchors
@@ -279,11 +278,7 @@ def _train_reward_model(shop: Workshop, step: str) -> dict[str, Any]:
         ngram = train_reward(learnt, seed=config.seed)
         held_out = None
         if valid:
-            margins = [
-                ngram.logit(pair.prompt, pair.chosen)
-                - ngram.logit(pair.prompt, pair.rejected)
-                for pair in valid
-            ]
+            margins = ngram_margins(ngram, valid)
             held_out = measure_reliability(margins, seed=config.seed).as_dict()
         (shop.root / step).mkdir(parents=True, exist_ok=True)
         ngram.save(shop.root / step / NGRAM_FILE, {"held_out": held_out})
@@ -297,8 +292,7 @@ def _train_reward_model(shop: Workshop, step: str) -> dict[str, Any]:
     result = train_reward_model(
         lm, tokenizer, learnt, valid, settings.config, observer=shop.observer
     )
-    with quiet():
-        result.model.save(shop.root / step, result.notes())
+    result.model.save(shop.root / step, result.notes())
     return result.notes()
 
 

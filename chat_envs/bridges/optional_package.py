@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from typing import Any, Iterable
+
+from chat_envs.optional_package import load_module
 
 __all__ = ["load_package", "nearest"]
 
@@ -23,14 +24,7 @@ def load_package(name: str, *, extra: str) -> Any:
     Traceback (most recent call last):
     ImportError: This needs the package 'no_such_package': pip install 'chat-envs[trl]'
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
-            raise  # it is here, and lacks something of its own
-        raise ImportError(
-            f"This needs the package {name!r}: pip install 'chat-envs[{extra}]'"
-        ) from error
+    return load_module(name, need=f"This needs the package {name!r}", extra=extra)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "print_json",
     "read_registration",
     "read_registrations",
+    "read_reward",
     "read_seed",
 ]
 
@@ -79,3 +80,13 @@ def read_seed(text: str) -> int:
 def print_json(value: Any) -> None:
     """Print one JSON document, in ASCII: it is the same document on every terminal."""
     print(json.dumps(value, indent=2))
+
+
+def read_reward(text: str) -> Any:
+    """Return a reward's name, or the mapping that a JSON object says (an `argparse` type)."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"no JSON object: {error}") from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any, Sequence
 
-from chat_envs.commands.argument import CommandParser
+from chat_envs.commands.argument import CommandParser, read_reward
 from chat_envs.reward import RewardError
 from chat_envs.wrappers import rescore
 from chat_envs.wrappers.rescoring import ON_BROKEN
@@ -32,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--reward",
-        type=_read_reward,
+        type=read_reward,
         help="'gold', 'proxy:NAME', an id, 'package.module:name', or a JSON object of those to "
         "weights",
     )
@@ -88,16 +87,6 @@ def _summary(lines: Sequence[dict[str, Any]]) -> str:
         f"{len(lines)} episodes, {num_turns} turns: mean return {mean:g}, of the task's own "
         f"reward {gold:g}"
     )
-
-
-def _read_reward(text: str) -> Any:
-    """Return a reward's name, or the mapping that a JSON object says (an `argparse` type)."""
-    if not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"no JSON object: {error}") from error
 
 
 def _read_on_error(text: str) -> str | float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import sys
 from importlib.metadata import entry_points
 from typing import Any, Sequence
 
-from chat_envs.commands.argument import CommandParser, print_json
+from chat_envs.commands.argument import CommandParser, print_json, read_reward
 from chat_envs.keyword import keywords
 from chat_envs.reward.builtin import BUILTIN
 from chat_envs.reward.registry import (
@@ -47,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
         "target",
         metavar="R",
         nargs="?",
-        type=_read_reward,
+        type=read_reward,
         help=f"what {_CHECK} tries; your own module is looked up on Python's path (PYTHONPATH)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -195,13 +194,3 @@ def _check(target: Any, *, is_json: bool) -> int:
     else:
         print(report.render())
     return 0 if report.is_sound else 1
-
-
-def _read_reward(text: str) -> Any:
-    """Return a reward's name, or the mapping that a JSON object says (an `argparse` type)."""
-    if not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"no JSON object: {error}") from error

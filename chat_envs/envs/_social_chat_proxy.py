@@ -10,18 +10,14 @@ VADER is an optional package: `pip install 'chat-envs[sentiment]'`.
 
 from __future__ import annotations
 
-import functools
-import importlib
 import re
-from typing import Any, Sequence
+from typing import Sequence
 
 from chat_envs.message import Message, Role
+from chat_envs.rewards.sentiment import sentiment
 
-__all__ = ["reply_length", "sentiment", "vader_reply", "vader_user"]
+__all__ = ["reply_length", "vader_reply", "vader_user"]
 
-_MODULE = "vaderSentiment.vaderSentiment"
-_MOST_CHARACTERS = 2000  # of a text; the rest is not scored
-_MOST_SCORES = 4096  # kept
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
@@ -45,29 +41,3 @@ def reply_length(reply: str) -> float:
     4.0
     """
     return float(len(_WORD.findall(reply)))
-
-
-def sentiment(text: str) -> float:
-    """Return VADER's compound score of `text`, in [-1, 1]; 0 for one without words.
-
-    Raises:
-        ImportError: if the package is not installed.
-    """
-    return _score(text[:_MOST_CHARACTERS])
-
-
-@functools.lru_cache(maxsize=_MOST_SCORES)
-def _score(text: str) -> float:
-    return float(_analyzer().polarity_scores(text)["compound"])
-
-
-@functools.cache
-def _analyzer() -> Any:
-    """Return the analyser, which reads its lexicon from a file."""
-    try:
-        module = importlib.import_module(_MODULE)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "The VADER proxies need an optional package: pip install 'chat-envs[sentiment]'"
-        ) from error
-    return module.SentimentIntensityAnalyzer()

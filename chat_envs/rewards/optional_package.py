@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
 
+from chat_envs import optional_package
+
 __all__ = ["load_module", "package_folder"]
+
+_NEED = "The reward {!r} needs a package"
 
 
 def load_module(name: str, *, reward: str, extra: str) -> Any:
@@ -20,12 +23,8 @@ def load_module(name: str, *, reward: str, extra: str) -> Any:
     Traceback (most recent call last):
     ImportError: The reward 'similarity' needs a package: pip install 'chat-envs[similarity]'
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not error.name or not f"{name}.".startswith(f"{error.name}."):
-            raise  # it is here, and lacks something of its own
-        raise _missing(reward, extra) from error
+    need = _NEED.format(reward)
+    return optional_package.load_module(name, need=need, extra=extra)
 
 
 def package_folder(name: str, *, reward: str, extra: str) -> Path:
@@ -36,11 +35,5 @@ def package_folder(name: str, *, reward: str, extra: str) -> Path:
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise _missing(reward, extra)
+        raise optional_package.missing_package(_NEED.format(reward), extra)
     return Path(spec.submodule_search_locations[0])
-
-
-def _missing(reward: str, extra: str) -> ImportError:
-    return ImportError(
-        f"The reward {reward!r} needs a package: pip install 'chat-envs[{extra}]'"
-    )

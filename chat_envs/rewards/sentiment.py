@@ -9,7 +9,7 @@ from chat_envs.message import Message, Role
 from chat_envs.rewards.description import BuiltinReward, Exploit
 from chat_envs.rewards.optional_package import load_module
 
-__all__ = ["Sentiment"]
+__all__ = ["Sentiment", "sentiment"]
 
 _MODULE = "vaderSentiment.vaderSentiment"
 _MOST_CHARACTERS = 2000  # of a text; the rest is not scored
@@ -53,10 +53,19 @@ class Sentiment(BuiltinReward):
     def __call__(self, reply: str, messages: Sequence[Message]) -> float:
         """Return the compound score, in [-1, 1]."""
         if self._of == "reply":
-            return _score(reply[:_MOST_CHARACTERS])
+            return sentiment(reply)
         if not messages or messages[-1].role is not Role.USER:
             return 0.0
-        return _score(messages[-1].content[:_MOST_CHARACTERS])
+        return sentiment(messages[-1].content)
+
+
+def sentiment(text: str) -> float:
+    """Return VADER's compound score of `text`, in [-1, 1]; 0 for one without words.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    return _score(text[:_MOST_CHARACTERS])
 
 
 @functools.lru_cache(maxsize=_MOST_SCORES)

@@ -181,7 +181,7 @@ def test_the_step_size_rises_and_falls() -> None:
     assert training.num_steps == 10
     shares = []
     for training.step in range(10):
-        shares.append(training._schedule())
+        shares.append(training.learning_rate())
     assert shares == pytest.approx(
         [1 / 2, 1, 1, 7 / 8, 6 / 8, 5 / 8, 0.5, 3 / 8, 2 / 8, 1 / 8]
     )

@@ -22,9 +22,10 @@ from agents.tracking import RunError
 from chat_envs.commands.argument import CommandParser
 
 COMMANDS = ("train", "evaluate", "chat", "view", "demo")
+STEPS = ("sft", "pairs", "export", "pipeline")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *STEPS])
 def test_every_command_has_help_with_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from chat_envs.envs.social_chat import SocialChat
 from chat_envs.message import assistant, system, user
 from chat_envs.replier import play_many
 from chat_envs.reward import RewardError
+from chat_envs.rewards import sentiment as vader_reward
 
 NUM_EPISODES = 100
 
@@ -29,9 +30,9 @@ def test_the_length_counts_words() -> None:
 def test_without_the_package_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(proxy, "_MODULE", "no_such_package_for_sentiment")
-    proxy._analyzer.cache_clear()
-    proxy._score.cache_clear()
+    monkeypatch.setattr(vader_reward, "_MODULE", "no_such_package_for_sentiment")
+    vader_reward._analyzer.cache_clear()
+    vader_reward._score.cache_clear()
     try:
         with pytest.raises(ImportError, match=r"chat-envs\[sentiment\]"):
             proxy.vader_reply("hello")
@@ -40,8 +41,8 @@ def test_without_the_package_the_error_says_what_to_install(
         with pytest.raises(RewardError, match=r"chat-envs\[sentiment\]"):
             env.step(env.encode("hello"))
     finally:
-        proxy._analyzer.cache_clear()
-        proxy._score.cache_clear()
+        vader_reward._analyzer.cache_clear()
+        vader_reward._score.cache_clear()
 
 
 def test_a_proxy_is_named_by_its_target_and_the_gold_is_told_beside_it() -> None:
@@ -90,15 +91,15 @@ def vader() -> None:
 @pytest.mark.usefixtures("vader")
 def test_sentiment_is_vaders_compound() -> None:
     # Known answers of the package's own documentation.
-    assert proxy.sentiment("VADER is smart, handsome, and funny.") == 0.8316
-    assert proxy.sentiment("Today SUX!") == -0.5461
-    assert proxy.sentiment("") == proxy.sentiment("Your dog?") == 0.0
+    assert vader_reward.sentiment("VADER is smart, handsome, and funny.") == 0.8316
+    assert vader_reward.sentiment("Today SUX!") == -0.5461
+    assert vader_reward.sentiment("") == vader_reward.sentiment("Your dog?") == 0.0
 
 
 @pytest.mark.usefixtures("vader")
 def test_the_users_sentiment_is_that_of_its_last_words() -> None:
     talk = [system("Great!"), user("Great!"), assistant("Awful!"), user("Good day.")]
-    assert proxy.vader_user(talk) == proxy.sentiment("Good day.") > 0.0
+    assert proxy.vader_user(talk) == vader_reward.sentiment("Good day.") > 0.0
     assert proxy.vader_user(talk[:3]) == 0.0
     assert proxy.vader_user([]) == 0.0
 
@@ -109,7 +110,7 @@ def test_the_users_sentiment_is_that_of_its_last_words() -> None:
 )
 def test_any_text_has_a_finite_sentiment(text: str) -> None:
     assert math.isfinite(proxy.vader_reply(text))
-    assert -1.0 <= proxy.sentiment(text) <= 1.0
+    assert -1.0 <= vader_reward.sentiment(text) <= 1.0
 
 
 POLICIES: dict[str, Callable[[SocialChat], str]] = {
