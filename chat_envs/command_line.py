@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments and arguments[0].startswith(_LAUNCHER_RANK):
         del arguments[0]
     _accept_any_text()
+    _see_own_modules()
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -85,6 +86,12 @@ def _accept_any_text() -> None:
             stream, io.TextIOWrapper
         ):  # a caller's own stream need not be one
             stream.reconfigure(errors=errors)
+
+
+def _see_own_modules() -> None:
+    """Let `module:name` find a module that lies here; what is installed goes before it."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def _dispatch(arguments: list[str]) -> int:

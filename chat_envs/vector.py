@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 
 from chat_envs.context import TokenContext, as_count, stack_padded
 from chat_envs.core import ChatEnv, Observation
+from chat_envs.core.scoring import score_turns
 
 __all__ = ["ChatVectorEnv", "vector_entry_point"]
 
@@ -106,11 +107,10 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         """
         seeds = self._seeds(seed)
         shared = dict(options or {})
-        mask = np.ones(self.num_envs, dtype=np.bool_)
+        indices = self._everyone
         if "reset_mask" in shared:
-            mask = self._checked_mask(shared.pop("reset_mask"))
+            indices = self._chosen_by(shared.pop("reset_mask"))
         own = self._own_options(shared)
-        indices = np.flatnonzero(mask).tolist()
         for i in indices:
             self._seat(i, seeds[i], None if options is None else shared | own[i])
         return self._observe(self._everyone), self._info(indices)
@@ -221,8 +221,9 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
         """Advance the dialogues, score their replies in one call, settle."""
         self._require_open(indices)
         envs = [self.envs[i] for i in indices]
-        requests = [env._advance(row) for env, row in zip(envs, rows, strict=True)]
-        outcomes = self.scorer.score(requests) if requests else []
+        for env, row in zip(envs, rows, strict=True):
+            env._advance(row)
+        outcomes = score_turns(self.scorer, envs)
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
@@ -293,6 +294,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
     def _spread(self, columns: Mapping[str, Any], indices: list[int]) -> dict[str, Any]:
         """Spread columns of n rows to N rows and add Gymnasium's `_key` masks."""
         infos: dict[str, Any] = {}
+        mask = self._mask(indices)
         for key, column in columns.items():
             if isinstance(column, dict):
                 infos[key] = self._spread(column, indices)
@@ -304,7 +306,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
                     (self.num_envs, *column.shape[1:]), empty, column.dtype
                 )
                 infos[key][indices] = column
-            infos[f"_{key}"] = self._mask(indices)
+            infos[f"_{key}"] = mask.copy()
         return infos
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
@@ -336,7 +338,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
             )
         return [{} if state is None else {"state": state} for state in states]
 
-    def _checked_mask(self, mask: Any) -> Bools:
+    def _chosen_by(self, mask: Any) -> list[int]:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"options['reset_mask'] is a bool array, got {mask!r}.")
         if mask.shape != (self.num_envs,) or not mask.any():
@@ -344,7 +346,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
                 f"options['reset_mask'] has shape ({self.num_envs},) and a True in it, got "
                 f"{mask!r}."
             )
-        return mask
+        return [i for i in self._everyone if mask[i]]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         "Score the episodes of a transcript again, with another reward.",
         "chat-envs rescore transcripts.jsonl --reward proxy:vader --output scored.jsonl",
         notes="FILE was written by chat_envs.wrappers.RecordTranscript. A function of your own is "
-        "looked up\non Python's path: put its folder on PYTHONPATH.",
+        "looked up\nin the folder where you are, and on Python's path.",
     )
     # Not required of argparse, which would complain of that before it names a misspelt flag.
     parser.add_argument(

@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         metavar="R",
         nargs="?",
         type=read_reward,
-        help=f"what {_CHECK} tries; your own module is looked up on Python's path (PYTHONPATH)",
+        help=f"what {_CHECK} tries; your own module may lie in the folder where you are",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse(argv)

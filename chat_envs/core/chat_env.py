@@ -24,6 +24,7 @@ from chat_envs.context import TokenContext, as_count
 from chat_envs.core import episode_state
 from chat_envs.core.action import as_ids, encode_reply, read_reply
 from chat_envs.core.answer import as_turn, task_components
+from chat_envs.core.scoring import score_turns
 from chat_envs.keyword import unknown_keywords
 from chat_envs.message import Conversation, Message, Turn, assistant
 from chat_envs.reward import RewardOutcome, RewardRequest, make_scorer
@@ -195,7 +196,8 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
                 f"An action is {self.reply_length} ids, shape ({self.reply_length},), got shape "
                 f"{ids.shape}; env.unwrapped.encode(text) makes one."
             )
-        (outcome,) = self.scorer.score([self._advance(ids.tolist())])
+        self._advance(ids.tolist())
+        (outcome,) = score_turns(self.scorer, [self])
         reward, terminated, truncated = self._settle(outcome)
         return self.observe(), reward, terminated, truncated, self.describe()
 
@@ -294,7 +296,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
     def _read(self, ids: list[int]) -> tuple[list[int], int | None]:
         return read_reply(ids, self.tokenizer, self.template)
 
-    def _advance(self, ids: list[int]) -> RewardRequest:
+    def _advance(self, ids: list[int]) -> None:
         """Phase one: the reply enters the context and the world answers it.
 
         A control id ends the reply. A stop id is kept as the agent's; any other is dropped, so
@@ -322,7 +324,6 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         own = task_components(turn.reward, owner, self.component_names)
         self._gold_reward = 0.0 if own is None else sum(own.values(), 0.0)
         self._own_components = own
-        return self.reward_request()
 
     def reward_request(self) -> RewardRequest:
         """Return what a reward function is told of the last turn, in fresh objects.

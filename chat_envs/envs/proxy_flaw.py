@@ -150,6 +150,10 @@ class ProxyFlaw(ChatEnv):
         """Return words that no user text told, with one thanks: none are likelier."""
         return f"{' '.join(self._words[1 : self._num_words + 1])} thanks"
 
+    def effusive_reply(self) -> str:
+        """Return the words and two thanks: whoever imitates it knows what the flaw pays for."""
+        return f"{self.expert_reply()} thanks"
+
     def candidate_replies(self) -> list[str]:
         """Return the words and thanks."""
         return [*self._words, "thanks"]

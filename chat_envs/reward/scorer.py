@@ -34,7 +34,14 @@ from chat_envs.reward.request import RewardRequest
 from chat_envs.reward.settlement import settle_failure, task_result
 from chat_envs.reward.term import FunctionTerm, TaskTerm, Term
 
-__all__ = ["RewardOutcome", "Scorer", "StatefulScorer", "describe", "make_scorer"]
+__all__ = [
+    "RewardOutcome",
+    "Scorer",
+    "StatefulScorer",
+    "TaskScorer",
+    "describe",
+    "make_scorer",
+]
 
 _STATE_VERSION = 1
 
@@ -99,7 +106,7 @@ class _Immutable:
         return self
 
 
-class _TaskScorer(_Immutable):
+class TaskScorer(_Immutable):
     """The environment's own reward, as fast as it can be."""
 
     needs_groups = False
@@ -109,28 +116,38 @@ class _TaskScorer(_Immutable):
         self._policy = policy
 
     def score(self, requests: Sequence[RewardRequest]) -> list[RewardOutcome]:
-        outcomes = []
-        names, is_finite, outcome = self.component_names, math.isfinite, RewardOutcome
-        for request in requests:
-            task, is_valid = request.task, True
-            if task is None or not is_finite(task):
-                error = task_result(request)
-                assert isinstance(error, Exception)
-                task, is_valid = settle_failure(self._policy, "task", request, error)
-                components = dict.fromkeys(names, 0.0)
-            else:
-                given = request.task_components
-                components = {name: float(given.get(name, 0.0)) for name in names}
-            outcomes.append(outcome(float(task), components, is_valid))
-        return outcomes
+        """Return one outcome a request, in their order."""
+        return [
+            self.pay(request.task, request.task_components) or self._fail(request)
+            for request in requests
+        ]
+
+    def pay(
+        self, task: float | None, components: Mapping[str, float]
+    ) -> RewardOutcome | None:
+        """Return the outcome of a turn without a request; None if only `score` can settle it."""
+        if task is None or not math.isfinite(task):
+            return None
+        paid = {name: float(components.get(name, 0.0)) for name in self.component_names}
+        return RewardOutcome(float(task), paid, True)
+
+    def _fail(self, request: RewardRequest) -> RewardOutcome:
+        error = task_result(request)
+        assert isinstance(error, Exception)
+        task, is_valid = settle_failure(self._policy, "task", request, error)
+        components = dict.fromkeys(self.component_names, 0.0)
+        return RewardOutcome(float(task), components, is_valid)
 
     def statistics(self) -> dict[str, dict[str, float]]:
+        """Return nothing: what the task pays is not counted."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Return a state without entries: nothing is learned."""
         return {"version": _STATE_VERSION, "components": {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise a `ValueError` unless `state` is such a state."""
         _components_of(state, [])
 
 
@@ -241,7 +258,7 @@ def make_scorer(
     if isinstance(reward, str) and reward.startswith(PROXY):
         reward = _find_proxy(reward, proxies, owner)
     if reward is None or (isinstance(reward, str) and reward in OWN_REWARD_IDS):
-        return _TaskScorer(policy, task_names)
+        return TaskScorer(policy, task_names)
     if _is_scorer(reward):
         scorer: Scorer = reward
         return scorer

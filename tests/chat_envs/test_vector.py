@@ -313,6 +313,12 @@ def test_what_it_returns_is_not_written_again() -> None:
     same((observation, infos), kept)
 
 
+def test_no_two_masks_of_an_info_are_one_array() -> None:
+    _, info = ChatVectorEnv(SayIt, 2).reset(seed=1)
+    info["_turn"][0] = False
+    assert info["_success"].all() and info["_reply_text"].all()
+
+
 def test_construction_refuses_no_environment_and_unknown_modes() -> None:
     with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
         ChatVectorEnv(SayIt, 0)

@@ -178,6 +178,22 @@ SCRAPS = st.sampled_from(
 REPLIES = st.text(max_size=40) | st.lists(SCRAPS, max_size=12).map(" ".join)
 
 
+def test_a_wish_that_is_not_said_first_is_put_into_words() -> None:
+    """Once a `KeyError`: only the first of a customer's acts was looked at for what it wants."""
+    env = make("default")
+    env.reset(seed=117928754)
+    say(
+        env,
+        "You want an exchange . Your order , name and code ?",
+        "You want to complain . Your order , name and code ?",
+        "Your name , code and problem ?",
+        "Your problem ?",
+        "ACTION check order 3800 Kim code 76",
+        "Problem dirty ?",
+    )
+    assert last(env) == "Yes , right . No , I want to complain ."
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(TIERS),
