@@ -12,7 +12,6 @@ import dataclasses
 import json
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Mapping, Self
 
@@ -28,9 +27,11 @@ from rich.progress import (
 )
 
 from agents.algorithm_config import AlgorithmConfig
+from agents.budget import Budget
 from agents.checkpoint import DamagedFileError, read_json
 from agents.engine import process_group
 from agents.engine.language_model import LanguageModel, TrainingConfig
+from agents.experience.action import actions_of, contexts_of
 from agents.experience.collector import Collector
 from agents.experience.micro_batch import micro_batches
 from agents.experience.reward_log import RewardLog
@@ -39,6 +40,7 @@ from agents.experience.seeding import numpy_generator, torch_generator
 from agents.experience.summary import describe_rollout
 from agents.experience.tally import Tally
 from agents.hyperparameter import build_config
+from agents.iteration_report import IterationReport
 from agents.objective.kl import adapt_coefficient
 from chat_envs.reward import StatefulScorer
 from chat_envs.vector import ChatVectorEnv
@@ -46,25 +48,6 @@ from chat_envs.vector import ChatVectorEnv
 __all__ = ["Algorithm", "IterationReport"]
 
 ALGORITHM_FILE = "algorithm.json"
-
-
-@dataclass(frozen=True)
-class IterationReport:
-    """What one iteration did.
-
-    Attributes:
-        iteration: counter, from 0.
-        num_timesteps: turns played so far, this iteration's included.
-        metrics: what happened; a function of the seed alone, so two runs agree byte for byte.
-        timings: what it cost, in seconds and tokens a second; differs from run to run.
-        rollout: the episodes themselves.
-    """
-
-    iteration: int
-    num_timesteps: int
-    metrics: Mapping[str, float]
-    timings: Mapping[str, float]
-    rollout: Rollout
 
 
 Callback = Callable[[IterationReport], bool | None]
@@ -86,10 +69,9 @@ class Algorithm(ABC):
     """
 
     config_class: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
-    has_reference: ClassVar[bool] = (
-        True  # whether the start model is kept, to measure drift
-    )
-    has_end: ClassVar[bool] = False  # whether `is_finished` comes true by itself
+    # Whether the start model is kept, to measure drift; whether `is_finished` comes true by itself.
+    has_reference: ClassVar[bool] = True
+    has_end: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -126,6 +108,7 @@ class Algorithm(ABC):
         self._reward_log = RewardLog(self.env.scorer)
         self.iteration = 0
         self.num_timesteps = 0
+        self.num_tokens = 0
         self.kl_coefficient = self.config.kl_coefficient
         if self.has_reference:
             lm.freeze_reference()
@@ -146,19 +129,35 @@ class Algorithm(ABC):
 
     def collect(self) -> Rollout:
         """Return the episodes of the present iteration."""
-        rollout = self.collector.collect(self.config.num_episodes, self.iteration)
+        return self.play(self.config.num_episodes)
+
+    def play(
+        self, num_episodes: int, *, first_group: int = 0, draw: int = 0
+    ) -> Rollout:
+        """Return episodes of the present iteration; arguments as for `Collector.collect`."""
+        rollout = self.collector.collect(
+            num_episodes, self.iteration, first_group=first_group, draw=draw
+        )
         if self.config.has_shuffled_rewards:
-            rng = numpy_generator(self.config.seed, "shuffle", self.iteration)
+            counters = (self.iteration, draw) if draw else (self.iteration,)
+            rng = numpy_generator(self.config.seed, "shuffle", *counters)
             rollout = rollout.with_shuffled_rewards(rng)
         return rollout
 
+    @property
+    def episode_limit(self) -> int:
+        """The most tokens that the agent may write in an episode."""
+        return self.collector.sampling.max_new_tokens * self.env.envs[0].max_turns
+
     def iterate(self) -> IterationReport:
         """Collect once, update once, and report."""
+        collector = self.collector
+        num_turns, num_tokens = collector.num_turns, collector.num_tokens
+        generation_seconds = collector.generation_seconds
         began = time.perf_counter()
         rollout = self.collect()
         collected = time.perf_counter()
         failures, reward_seconds = self._reward_log.since_last()
-        generation_seconds = self.collector.generation_seconds
         tally = self.update(rollout)
         updated = time.perf_counter()
         tally.merge(describe_rollout(rollout))
@@ -169,7 +168,9 @@ class Algorithm(ABC):
             self.kl_coefficient = adapt_coefficient(
                 self.kl_coefficient, metrics["kl"], self.config.kl_target
             )
-        num_tokens = metrics["reply_tokens"]
+        num_turns = collector.num_turns - num_turns
+        num_tokens = collector.num_tokens - num_tokens
+        generation_seconds = collector.generation_seconds - generation_seconds
         timings = {
             "collect_seconds": collected - began,
             "generate_seconds": generation_seconds,
@@ -179,10 +180,10 @@ class Algorithm(ABC):
         }
         if reward_seconds > 0:  # the environment's own reward is not timed
             timings |= {"reward_seconds": reward_seconds}
-        self.num_timesteps += int(rollout.num_turns.sum())
-        report = IterationReport(
-            self.iteration, self.num_timesteps, metrics, timings, rollout
-        )
+        self.num_timesteps += num_turns
+        self.num_tokens += num_tokens
+        place = (self.iteration, self.num_timesteps, self.num_tokens)
+        report = IterationReport(*place, metrics, timings, rollout)
         self.iteration += 1
         return report
 
@@ -198,30 +199,37 @@ class Algorithm(ABC):
         progress_bar: bool = False,
         *,
         total_iterations: int | None = None,
+        total_tokens: int | None = None,
     ) -> Self:
-        """Iterate until a total is reached; return self.
+        """Iterate until a total is reached, whichever comes first; return self.
 
-        Both totals count from the beginning of the run, so a resumed run goes on to the same end.
+        All totals count from the beginning of the run, so a resumed run goes on to the same end.
+        The last iteration is played whole. A linear schedule of the step size falls towards the
+        total that is nearest its end.
 
         Args:
-            total_timesteps: turns; the last iteration is played whole. None for no such end.
+            total_timesteps: turns played. None for no such end.
             callback: called with each report; returning False stops.
             progress_bar: show progress and rate on the terminal.
             total_iterations: iterations. None for no such end.
+            total_tokens: reply tokens generated. None for no such end.
 
         Raises:
-            ValueError: if nothing would ever end it.
+            TypeError, ValueError: if a total is no count, or nothing would ever end it.
         """
-        if total_timesteps is None and total_iterations is None and not self.has_end:
-            raise ValueError("learn() needs total_timesteps or total_iterations.")
+        budget = Budget(
+            timesteps=total_timesteps, iterations=total_iterations, tokens=total_tokens
+        )
+        if budget.is_endless and not self.has_end:
+            raise ValueError(
+                "learn() needs an end: total_timesteps or total_iterations or total_tokens."
+            )
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         is_hidden = not progress_bar or process_group.rank() > 0
         with Progress(*columns, TimeRemainingColumn(), disable=is_hidden) as progress:
-            bar = progress.add_task(
-                type(self).__name__, total=total_timesteps or total_iterations
-            )
+            bar = progress.add_task(type(self).__name__, total=None)
             while not self.is_finished:
-                left = self._share_left(total_timesteps, total_iterations)
+                left = budget.share_left(**self._counters())
                 if left <= 0:
                     break
                 if self.config.learning_rate_schedule == "linear":
@@ -233,24 +241,19 @@ class Algorithm(ABC):
                     f"success {report.metrics['success']:.2f}, "
                     f"{report.timings['tokens_per_second']:.0f} tokens/s"
                 )
-                done = self.iteration if total_timesteps is None else self.num_timesteps
-                progress.update(bar, completed=done, description=words)
+                done, total = budget.progress(**self._counters())
+                progress.update(bar, completed=done, total=total, description=words)
                 if callback is not None and callback(report) is False:
                     break
         return self
 
-    def _share_left(
-        self, total_timesteps: int | None, total_iterations: int | None
-    ) -> float:
-        """Return how much of `learn` is still to do: 1 at the beginning, 0 or less at the end."""
-        left = 1.0
-        for done, total in (
-            (self.num_timesteps, total_timesteps),
-            (self.iteration, total_iterations),
-        ):
-            if total is not None:
-                left = min(left, 1.0 - done / total if total > 0 else 0.0)
-        return left
+    def _counters(self) -> dict[str, int]:
+        """Return how much was done since the beginning of the run."""
+        return {
+            "timesteps": self.num_timesteps,
+            "iterations": self.iteration,
+            "tokens": self.num_tokens,
+        }
 
     def predict(
         self, observation: Mapping[str, npt.NDArray[Any]], deterministic: bool = False
@@ -265,31 +268,22 @@ class Algorithm(ABC):
             (R,) or (N, R) int64 ids, padded as the environment pads. Draws are a function of the
             seed, the iteration and the contexts' lengths: the same call gives the same reply.
         """
-        input_ids = np.atleast_2d(observation["input_ids"])
-        lengths = np.atleast_2d(observation["attention_mask"]).sum(1)
-        contexts = [
-            row[:length] for row, length in zip(input_ids, lengths, strict=True)
-        ]
-        sampling = dataclasses.replace(self.collector.sampling, is_greedy=deterministic)
+        contexts = contexts_of(observation)
         generator = torch_generator(
             self.config.seed,
             "predict",
             self.iteration,
-            *(int(length) for length in lengths),
+            *map(len, contexts),
             device=self.lm.device,
         )
+        sampling = dataclasses.replace(self.collector.sampling, is_greedy=deterministic)
         with self.lm.decoder(len(contexts)) as decoder:
             generation = decoder.generate(
                 contexts, range(len(contexts)), sampling, generator
             )
-        actions = np.full(
-            (len(contexts), self.env.reply_length),
-            self.env.tokenizer.pad_id,
-            dtype=np.int64,
+        actions = actions_of(
+            generation, self.env.reply_length, self.env.tokenizer.pad_id
         )
-        for row in range(len(contexts)):
-            reply = generation.reply(row)
-            actions[row, : len(reply)] = reply
         return (actions if observation["input_ids"].ndim == 2 else actions[0]), None
 
     def reference_log_probs(
@@ -317,6 +311,7 @@ class Algorithm(ABC):
         state: dict[str, Any] = {
             "iteration": self.iteration,
             "num_timesteps": self.num_timesteps,
+            "num_tokens": self.num_tokens,
             "kl_coefficient": self.kl_coefficient,
         }
         scorer = self.env.scorer
@@ -339,6 +334,7 @@ class Algorithm(ABC):
             scorer.load_state_dict(state["reward"])
         self.iteration = int(state["iteration"])
         self.num_timesteps = int(state["num_timesteps"])
+        self.num_tokens = int(state["num_tokens"])
         self.kl_coefficient = float(state["kl_coefficient"])
 
     def save(self, path: str | Path) -> None:

@@ -24,6 +24,7 @@ from chat_envs.replier import Replier
 __all__ = [
     "EvaluationResult",
     "Interval",
+    "anchors_hold",
     "bootstrap_interval",
     "evaluate",
     "evaluate_script",
@@ -238,7 +239,7 @@ def evaluate(
     sampling = replace(collector.sampling, is_greedy=is_greedy)
     rollout = collector.play(seeds, range(num_episodes), 0, sampling, progress)
     return EvaluationResult(
-        env, split, lm.name, seed, rollout, _has_anchors(env, kwargs)
+        env, split, lm.name, seed, rollout, anchors_hold(env, kwargs)
     )
 
 
@@ -260,7 +261,7 @@ def evaluate_script(
     script = script_of(policy, rng) if isinstance(policy, str) else policy
     rollout = play_script(made, range(seed, seed + num_episodes), script, progress)
     name = policy if isinstance(policy, str) else getattr(policy, "__name__", "script")
-    return EvaluationResult(env, split, name, seed, rollout, _has_anchors(env, kwargs))
+    return EvaluationResult(env, split, name, seed, rollout, anchors_hold(env, kwargs))
 
 
 def success_gain(before: EvaluationResult, after: EvaluationResult) -> Interval:
@@ -298,7 +299,8 @@ def _require_same_episodes(before: EvaluationResult, after: EvaluationResult) ->
         )
 
 
-def _has_anchors(env: str, kwargs: Mapping[str, Any]) -> bool:
+def anchors_hold(env: str, kwargs: Mapping[str, Any]) -> bool:
+    """Return whether scores can be normalised: anchors exist, and no keyword changes rewards."""
     if set(kwargs) - NEUTRAL_KEYWORDS:
         return False
     try:

@@ -24,7 +24,12 @@ __all__ = ["imitate", "measure_likelihood", "ramped_rate"]
 
 
 def imitate(
-    lm: LanguageModel, rollout: Rollout, token_budget: int, coefficient: float = 1.0
+    lm: LanguageModel,
+    rollout: Rollout,
+    token_budget: int,
+    coefficient: float = 1.0,
+    *,
+    temperature: float = 1.0,
 ) -> Tally:
     """Accumulate the gradient of `coefficient` times the mean cross-entropy of the agent's tokens.
 
@@ -33,6 +38,7 @@ def imitate(
         rollout: the dialogues.
         token_budget: largest micro-batch.
         coefficient: weight of the loss.
+        temperature: divides the logits.
 
     Returns:
         `cross_entropy` and `entropy`, means a token, of all processes.
@@ -44,11 +50,13 @@ def imitate(
         some = micro.actions
         weights_BK = token_weights(
             some.mask,
-            aggregation="token_mean",
+            aggregation="token-mean",
             num_tokens=num_tokens,
             num_episodes=num_episodes,
         )
-        evaluation = lm.evaluate(rollout.token_batch(micro.rows, lm.device))
+        evaluation = lm.evaluate(
+            rollout.token_batch(micro.rows, lm.device), temperature=temperature
+        )
         log_probs_BK = gather_actions(evaluation.log_probs, some)
         lm.backward(-coefficient * weighted_sum(log_probs_BK, weights_BK))
         measured.add("cross_entropy", -log_probs_BK, some.mask)

@@ -17,19 +17,14 @@ import torch
 
 from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
+from agents.credit import CreditRule, returns_of
 from agents.experience.micro_batch import micro_batches
 from agents.experience.rollout import ActionTokens, Rollout, gather_actions
 from agents.experience.summary import describe_drift, measure_agreement
 from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
-from agents.objective.advantage import (
-    Baseline,
-    Credit,
-    discounted_returns,
-    known_returns,
-    subtract_baseline,
-    whiten,
-)
+from agents.objective.baseline import Baseline, Credit, Scale
+from agents.objective.importance import truncated_weights
 from agents.objective.kl import estimate_kl
 from agents.objective.loss import (
     Aggregation,
@@ -54,24 +49,31 @@ class REINFORCEConfig(AlgorithmConfig):
     )
     credit: Credit = hyperparameter(
         "episode",
-        "a token is paid the return of its whole episode, or from its own turn on",
+        "a token is paid the return of its episode, from its turn on, or from itself on",
         choices=get_args(Credit),
     )
-    is_whitened: bool = hyperparameter(
-        False, "shift and scale the advantages to mean 0, variance 1"
+    scale: Scale = hyperparameter(
+        "none", "unit of the advantages (see `CreditRule`)", choices=get_args(Scale)
+    )
+    importance_cap: float | None = hyperparameter(
+        None,
+        "weigh tokens by p_trainer / p_sampler, at most this; None trusts that they agree",
+        low=1,
+        is_optional=True,
     )
     aggregation: Aggregation = hyperparameter(
-        "token_mean",
+        "token-mean",
         "how tokens are weighed in the loss",
         choices=get_args(Aggregation),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.baseline == "leave_one_out" and self.group_size < 2:
+        needs_group = self.baseline in ("leave_one_out", "group_mean")
+        if (needs_group or self.scale == "group_std") and self.group_size < 2:
             raise ValueError(
-                "baseline='leave_one_out' compares episodes of one group, so group_size must be at "
-                f"least 2, got {self.group_size}."
+                f"baseline={self.baseline!r}, scale={self.scale!r} compares episodes of one group, "
+                f"so group_size must be at least 2, got {self.group_size}."
             )
 
 
@@ -104,6 +106,7 @@ class REINFORCE(Algorithm):
                 aggregation=config.aggregation,
                 num_tokens=num_tokens,
                 num_episodes=num_episodes,
+                episode_limit=self.episode_limit,
             )
             evaluation = lm.evaluate(
                 rollout.token_batch(micro.rows, lm.device),
@@ -111,8 +114,13 @@ class REINFORCE(Algorithm):
             )
             log_probs_BK = gather_actions(evaluation.log_probs, some)
             entropy_BK = gather_actions(evaluation.entropy, some)
+            policy_BK = weights_BK
+            if config.importance_cap is not None:
+                policy_BK = weights_BK * truncated_weights(
+                    log_probs_BK, some.log_probs, config.importance_cap
+                )
             loss = policy_gradient_loss(
-                log_probs_BK, micro.of(advantages_NK), weights_BK
+                log_probs_BK, micro.of(advantages_NK), policy_BK
             )
             loss = loss + config.entropy_coefficient * entropy_loss(
                 entropy_BK, weights_BK
@@ -134,29 +142,25 @@ class REINFORCE(Algorithm):
         self, rollout: Rollout, actions: ActionTokens, reference_NK: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N, K) advantages and (N, K) bool, the tokens that have one."""
-        config, device = self.config, self.lm.device
-        rewards_NT = rollout.rewards(device)
+        config = self.config
+        price_NK = None
         if config.kl_placement == "reward" and self.kl_coefficient > 0:
             kl_NK = estimate_kl(actions.log_probs, reference_NK, config.kl_estimator)
-            rewards_NT = rewards_NT - self.kl_coefficient * actions.sum_turns(
-                kl_NK, rewards_NT.shape[1]
-            )
-        returns_NT = self._credited(discounted_returns(rewards_NT, config.discount))
-        known_NT = self._credited(known_returns(rollout.reward_valid(device)))
-        advantages_NT, has_NT = subtract_baseline(
-            returns_NT,
-            known_NT,
-            torch.from_numpy(rollout.groups).to(device),
+            price_NK = self.kl_coefficient * kl_NK
+        rule = CreditRule(
+            credit=config.credit,
             baseline=config.baseline,
-            greedy_returns_BT=(
-                self.greedy_returns(rollout) if config.baseline == "greedy" else None
-            ),
+            scale=config.scale,
+            discount=config.discount,
         )
-        mask_NK = actions.mask & actions.from_turns(has_NT)
-        advantages_NK = actions.from_turns(advantages_NT)
-        if config.is_whitened:
-            advantages_NK = whiten(advantages_NK, mask_NK)
-        return advantages_NK, mask_NK
+        is_greedy = config.baseline == "greedy"
+        return rule.advantages(
+            rollout,
+            actions,
+            rollout.rewards(self.lm.device),
+            price_NK,
+            self.greedy_returns(rollout) if is_greedy else None,
+        )
 
     def greedy_returns(self, rollout: Rollout) -> torch.Tensor:
         """Return (N, T): returns of the greedy dialogue on each episode's seed (ReMax).
@@ -170,17 +174,20 @@ class REINFORCE(Algorithm):
             group_size=1,
         )
         device, num_turns = self.lm.device, int(rollout.num_turns.max())
-        returns_GT = discounted_returns(greedy.rewards(device), self.config.discount)
-        known_GT = known_returns(greedy.reward_valid(device))
+        returns_GT, known_GT = returns_of(
+            greedy.rewards(device),
+            greedy.reward_valid(device),
+            credit=self.config.credit,
+            discount=self.config.discount,
+        )
         returns_GT = torch.where(known_GT, returns_GT, torch.nan)
-        # A greedy dialogue that ended sooner earns nothing in the turns that it did not have.
+        # A greedy dialogue that ended sooner earns nothing in the turns that it did not have; paid
+        # by the episode, what it earned is compared with at every turn.
         missing = max(num_turns - returns_GT.shape[1], 0)
-        returns_GT = torch.nn.functional.pad(returns_GT, (0, missing))[:, :num_turns]
-        groups_N = torch.from_numpy(rollout.groups).to(device)
-        return self._credited(returns_GT[groups_N])
-
-    def _credited(self, values_NT: torch.Tensor) -> torch.Tensor:
-        """Return the first turn's value at every turn, if whole episodes are paid."""
-        if self.config.credit == "episode":
-            return values_NT[:, :1].expand_as(values_NT)
-        return values_NT
+        is_whole = self.config.credit == "episode"
+        last_G1 = (
+            returns_GT[:, -1:] if is_whole else torch.zeros_like(returns_GT[:, -1:])
+        )
+        returns_GT = torch.cat([returns_GT, last_G1.expand(-1, missing)], dim=1)
+        returns_GT = returns_GT[:, :num_turns]
+        return returns_GT[torch.from_numpy(rollout.groups).to(device)]

@@ -137,13 +137,15 @@ class SFT(Algorithm):
 
     def collect(self) -> Rollout:
         """Return fresh dialogues of the script."""
-        return demonstrations(
+        rollout = demonstrations(
             self.env,
             self.config.script if self.replier is None else self.replier,
             num_episodes=self.config.num_episodes,
             seed=self.config.seed,
             iteration=self.iteration,
         )
+        self.collector.count(rollout)
+        return rollout
 
     def learning_rate(self) -> float:
         """Return the step size of the present iteration."""

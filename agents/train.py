@@ -8,13 +8,10 @@ and counters, and a run that was killed goes on to the same numbers, bit for bit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from agents.algorithm import Algorithm, IterationReport
 from agents.checkpoint import (
@@ -27,11 +24,13 @@ from agents.dialogue_data import load_blend
 from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
+from agents.engine.threads import use_threads
 from agents.evaluation import EvaluationResult, evaluate, gold_gain, success_gain
 from agents.experience.dialogue import make_env
 from agents.experience.script import check_script
 from agents.hyperparameter import build_config
 from agents.observer import Observer
+from agents.reward_model import start_critic
 from agents.tracking import (
     LOGS,
     RunDirectory,
@@ -53,7 +52,6 @@ __all__ = [
     "prepare",
     "score",
     "train",
-    "use_threads",
 ]
 
 RUNS = Path("runs")
@@ -216,20 +214,6 @@ def _find_checkpoint(run: Run) -> tuple[Checkpoint | None, list[str]]:
     return checkpoint, remarks
 
 
-@contextmanager
-def use_threads(num_threads: int | None) -> Iterator[None]:
-    """Let torch use so many threads inside the block; None changes nothing.
-
-    They are part of a run: another number adds in another order, and so gives other last bits.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if num_threads is None else num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def prepare(config: TrainConfig) -> CausalLM:
     """Return the model of a run as it comes, once its environment has been made too.
 
@@ -248,6 +232,8 @@ def prepare(config: TrainConfig) -> CausalLM:
     if mixture := getattr(config.agent_config(), "ptx_data", ""):
         load_blend(mixture.split(" + "), env.tokenizer, lm.context_length)
     env.close()
+    if config.critic:
+        start_critic(lm, config.critic)
     return lm
 
 

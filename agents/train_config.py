@@ -9,20 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.algorithm import Algorithm
 from agents.algorithm_config import AlgorithmConfig
 from agents.engine.loading import ENGINES, MODEL_NAMES
 from agents.engine.tiny_model import TINY_SHAPES
 from agents.export import check_model_name, tokenizer_name
 from agents.hyperparameter import build_config, check_hyperparameters, hyperparameter
-from agents.ppo import PPO
-from agents.reinforce import REINFORCE
+from agents.recipe import RECIPES, Recipe
 from agents.sft import SFTConfig
 from chat_envs.registration import find
 
 __all__ = ["AGENTS", "TrainConfig"]
 
-AGENTS: dict[str, type[Algorithm]] = {"ppo": PPO, "reinforce": REINFORCE}
+AGENTS: Mapping[str, Recipe] = RECIPES
 _NOT_DATA = ("run",)  # where a run lies says nothing of what it is
 
 
@@ -34,7 +32,8 @@ def _mapping(summary: str) -> Any:
 class TrainConfig:
     """A run, from the random weights to the last evaluation.
 
-    `hyperparameters` are fields of the agent's own config (`PPOConfig`, `REINFORCEConfig`);
+    `hyperparameters` are fields of the agent's own config (`PPOConfig`, `GRPOConfig`), laid over
+    what its recipe sets (`agents.recipe`);
     `warm_start` are fields of `SFTConfig`, or True for its defaults, False for no warm start, None
     for one where the model has random weights. The negative controls are hyperparameters like any
     other: `has_shuffled_rewards=True` and `learning_rate=0`.
@@ -67,6 +66,9 @@ class TrainConfig:
         default=None, metadata={"summary": "imitation of a script before learning"}
     )
     hyperparameters: Mapping[str, Any] = _mapping("of the agent")
+    critic: str = hyperparameter(
+        "", "directory of a reward model whose head the critic begins as"
+    )
     checkpoint_every: int = hyperparameter(
         10, "updates from one checkpoint to the next", low=1
     )
@@ -109,8 +111,13 @@ class TrainConfig:
             raise ValueError("hyperparameters.seed: a run has one seed; set 'seed'.")
         if self.warm_start is not None and not isinstance(self.warm_start, bool):
             _check_mapping("warm_start", self.warm_start)
-        self.agent_config()
         self.warm_start_config()
+        agent_config = self.agent_config()
+        if self.critic and not hasattr(agent_config, "value_coefficient"):
+            raise ValueError(
+                f"critic={self.critic!r}: the agent {self.agent!r} has no critic; leave it out, or "
+                "take agent='ppo'."
+            )
 
     @property
     def run_name(self) -> str:
@@ -125,7 +132,7 @@ class TrainConfig:
     def agent_config(self) -> AlgorithmConfig:
         """Return the agent's hyperparameters, the run's seed among them."""
         values = dict(self.hyperparameters) | {"seed": self.seed}
-        return build_config(AGENTS[self.agent].config_class, values)
+        return AGENTS[self.agent].config(values)
 
     def warm_start_config(self) -> SFTConfig | None:
         """Return the hyperparameters of the warm start; None for no warm start.
@@ -160,6 +167,8 @@ class TrainConfig:
         del agent_config["seed"]
         if os.path.isdir(self.lm):  # so that it can be found from elsewhere
             record["lm"] = os.path.abspath(self.lm)
+        if self.critic:
+            record["critic"] = os.path.abspath(self.critic)
         return record | {
             "env_kwargs": self.full_env_kwargs(),
             "hyperparameters": agent_config,

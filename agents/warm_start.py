@@ -22,6 +22,7 @@ from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.engine.loading import load_lm
 from agents.observer import Observer
+from agents.reward_model import start_critic
 from agents.sft import SFT, SFTConfig
 from agents.tracking import RunError, hold_lock, machinery
 from agents.train_config import TrainConfig
@@ -63,15 +64,25 @@ def starting_lm(
 ) -> CausalLM:
     """Return the model that a run starts from, after its warm start if it has one.
 
+    A critic that begins as a reward model's head does so last.
+
     Args:
         config: the run.
         lm: what `build_lm(config)` returned; it may be changed.
         observer: told how it goes.
     """
-    observer = observer or Observer()
     sft = config.warm_start_config()
-    if sft is None:
-        return lm
+    if sft is not None:
+        lm = _warm_started(config, sft, lm, observer or Observer())
+    if config.critic:
+        start_critic(lm, config.critic)
+    return lm
+
+
+def _warm_started(
+    config: TrainConfig, sft: SFTConfig, lm: CausalLM, observer: Observer
+) -> CausalLM:
+    """Return the model after its warm start, which is read from the cache or put there."""
     root = cache_directory() / "warm_start" / _key(config, sft, lm)
     with ExitStack() as stack:
         if process_group.rank() == 0:

@@ -29,6 +29,7 @@ from benchmarks.score_bootstrap import (
     estimate_worst_quarter,
     generator,
 )
+from benchmarks.weakness import find_weaknesses
 
 __all__ = ["analyse", "shown"]
 
@@ -75,6 +76,7 @@ def analyse(
         "profile": work.profile(),
         "curves": analyse_curves(table, agents, seed),
         "over_optimisation": over_optimisation(table, agents),
+        "weaknesses": find_weaknesses(table, agents, seed, num_replicates),
         "controls": work.controls(),
         "scripts": _scripts(table),
         "failed": [_failure(c) for c in _all(table) if c.status != "done"],

@@ -23,7 +23,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,56 +36,13 @@ from agents.transcript import describe_episode
 from agents.warm_start import build_lm, starting_lm
 from benchmarks.measurement import write_result
 from benchmarks.seed_row import kept_row, seed_interval
+from benchmarks.task_setting import SETTINGS
 from chat_envs.registration import find
 
-__all__ = ["SETTINGS", "Setting", "gains", "measure"]
+__all__ = ["gains", "measure"]
 
 CACHE = "CHAT_ENVS_CACHE"
 _WHEN = ("before", "after")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How one environment is learned.
-
-    Attributes:
-        total_timesteps: turns of PPO.
-        num_steps: optimizer steps of the imitation.
-        script: who is imitated.
-        num_eval_episodes: held-out dialogues of an evaluation.
-    """
-
-    total_timesteps: int
-    num_steps: int
-    script: str = "expert"
-    num_eval_episodes: int = 200
-
-
-SETTINGS: Mapping[str, Setting] = {
-    "CustomerService-easy-v0": Setting(9_000, 200, "careless"),
-    "VoiceAssistant-easy-v0": Setting(6_000, 150, "expert+never_ask+blind"),
-    "SocialChat-easy-v0": Setting(9_000, 150, "expert+generic+question"),
-    "Tutoring-easy-v0": Setting(16_000, 200, "careless"),
-    "Negotiation-easy-v0": Setting(9_000, 150, "expert+blind"),
-    "TwentyQuestions-easy-v0": Setting(12_000, 250, "expert+blind"),
-    "GuessPlace-easy-v0": Setting(9_000, 200, "expert+blind"),
-    "GuessNumber-easy-v0": Setting(8_000, 150, "expert+blind"),
-    "Wordle-easy-v0": Setting(12_000, 200, "expert+blind"),
-    "Mastermind-easy-v0": Setting(12_000, 250, "expert+blind"),
-    "Preference-v0": Setting(6_000, 150, "expert+blind"),
-    "Echo-easy-v0": Setting(4_000, 100, "expert+blind"),
-    "CopyBack-easy-v0": Setting(4_000, 100, "expert+blind"),
-    # Of an expert a model would learn which word is right: it begins with the words alone.
-    "KeywordBandit-v0": Setting(4_000, 100, "guess"),
-    "Umbrella-easy-v0": Setting(8_000, 100, "guess"),
-    "Passphrase-easy-v0": Setting(8_000, 100, "guess"),
-    "Recall-easy-v0": Setting(6_000, 100, "expert+guess"),
-    "RecallMany-easy-v0": Setting(6_000, 100, "expert+guess"),
-    "Paraphrase-easy-v0": Setting(4_000, 100, "expert+blind"),
-    "ProxyFlaw-easy-v0": Setting(4_000, 100, "expert+blind"),
-    "Drift-easy-v0": Setting(4_000, 100, "expert+blind"),
-}
-"""The easiest tier of every environment, by id without its namespace."""
 
 
 def measure(env: str, seed: int, root: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.best_of_n import best_of_n, best_of_n_kl
 from agents.commands.demo import DEMO, demo_config
 from agents.experience.collector import Collector
 from agents.tracking import read_lines
@@ -37,8 +38,6 @@ from benchmarks.measurement import newest, write_result
 from benchmarks.overoptimization_curve import (
     BEST_OF_N,
     REINFORCEMENT,
-    best_of_n,
-    best_of_n_kl,
     fit_curve,
     over_optimisation_index,
     smooth,
@@ -109,13 +108,13 @@ CASES: Mapping[str, Case] = {
     ),
     "clause_kept": Case(
         env="ProxyFlaw-easy-v0",
-        script="expert+blind",
+        script="expert+effusive+blind",
         env_kwargs={"strength": 0.0},
         gold="gold",
     ),
     "clause_removed": Case(
         env="ProxyFlaw-easy-v0",
-        script="expert+blind",
+        script="expert+effusive+blind",
         env_kwargs={"strength": 1.0},
         gold="gold",
     ),

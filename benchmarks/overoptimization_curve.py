@@ -8,7 +8,7 @@ With d = sqrt(KL(policy || start)), the gold reward gained over the start is fit
 (arXiv:2210.10760, section 3.1). Both are linear in (a, b), so the fit is least squares without a
 start value, and its quality is R^2 about the mean.
 
-Shape legend: P points of a curve, N replies to one prompt.
+Shape legend: P points of a curve.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ __all__ = [
     "BEST_OF_N",
     "Fit",
     "REINFORCEMENT",
-    "best_of_n",
-    "best_of_n_kl",
     "fit_curve",
     "over_optimisation_index",
     "smooth",
@@ -104,52 +102,6 @@ def fit_curve(kind: str, distance: npt.ArrayLike, gain: npt.ArrayLike) -> Fit:
     residual = float(((columns @ [a, b] - r) ** 2).sum())
     spread = float(((r - r.mean()) ** 2).sum())
     return Fit(kind, float(a), float(b), 1.0 - residual / spread if spread else 0.0)
-
-
-def best_of_n_kl(n: int) -> float:
-    """Return KL(best of n || start) in nats, log n - (n - 1) / n.
-
-    Exact where no two replies tie (Stiennon et al. 2020, arXiv:2009.01325, appendix G.3), and
-    above the truth where they do: a short reply is drawn twice.
-
-    >>> best_of_n_kl(1), round(best_of_n_kl(4), 4)
-    (0.0, 0.6363)
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}.")
-    return math.log(n) - (n - 1) / n
-
-
-def best_of_n(scores: npt.ArrayLike, values: npt.ArrayLike, n: int) -> float:
-    """Return the expected value of the best of n replies, over all choices of n out of N.
-
-    The unbiased estimator of Nakano et al. 2021 (arXiv:2112.09332, appendix I). Equal scores share
-    their value: which of them is taken is chance.
-
-    Args:
-        scores: (N,) what the best is chosen by.
-        values: (N,) what is wanted of it.
-        n: replies to choose from, 1 to N.
-
-    >>> best_of_n([1.0, 2.0, 3.0], [10.0, 20.0, 60.0], 1)
-    30.0
-    >>> best_of_n([1.0, 2.0, 3.0], [10.0, 20.0, 60.0], 3)
-    60.0
-    """
-    proxy = np.asarray(scores, dtype=np.float64)
-    wanted = np.asarray(values, dtype=np.float64)
-    total = len(proxy)
-    if not 1 <= n <= total:
-        raise ValueError(f"n must be within 1 and {total}, got {n}.")
-    _, group = np.unique(proxy, return_inverse=True)
-    wanted = (np.bincount(group, weights=wanted) / np.bincount(group))[group]
-    order = np.argsort(proxy, kind="stable")
-    # P(the i-th smallest is the best) = C(i - 1, n - 1) / C(N, n), as a running product.
-    shares = np.zeros(total)
-    shares[total - 1] = n / total
-    for i in range(total - 1, n - 1, -1):
-        shares[i - 1] = shares[i] * (i - n + 1) / i
-    return float(shares @ wanted[order])
 
 
 def over_optimisation_index(gold: Sequence[float], least_rise: float = 0.0) -> float:

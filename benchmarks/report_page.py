@@ -46,6 +46,7 @@ _SECTIONS = {
     "aggregates": "Over all tasks",
     "matrix": "Who beats whom",
     "tasks": "Task by task",
+    "weaknesses": "What each agent is bad at",
     "curves": "On the way",
     "gold": "Gold against proxy",
     "language": "Language health",
@@ -118,6 +119,7 @@ def render_page(
     values: dict[str, Any] = {
         **{k: analysis[k] for k in ("agents", "controls", "curves", "failed")},
         **{k: analysis[k] for k in ("notes", "problems", "protocol", "tasks")},
+        "weaknesses": analysis["weaknesses"],
         "name": name,
         "matrix": analysis["probability_matrix"],
         "scripts": _best_scripts(analysis["scripts"]),
@@ -220,6 +222,7 @@ def _sections(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = {
         "problems": values["problems"] or values["notes"],
         "matrix": len(values["agents"]) > 1,
+        "weaknesses": any(w["num_compared"] for w in values["weaknesses"].values()),
         "curves": values["curve_figures"],
         "gold": values["gold_figures"],
         "language": values["has_language"],

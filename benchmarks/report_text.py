@@ -42,6 +42,7 @@ def render_markdown(name: str, analysis: Mapping[str, Any]) -> str:
         _aggregates(analysis["agents"]),
         _matrix(analysis),
         _tasks(analysis),
+        _weaknesses(analysis["weaknesses"]),
         _efficiency(analysis["curves"]),
         _controls(analysis["controls"]),
         _failed(analysis["failed"]),
@@ -125,6 +126,29 @@ def _tasks(analysis: Mapping[str, Any]) -> list[str]:
         rows.append([escape(task), _number(found["start"]), *cells])
     heading = ["task", "start", *map(escape, agents)]
     return ["## Task by task", "", *_table(heading, rows), ""]
+
+
+def _weaknesses(weaknesses: Mapping[str, Any]) -> list[str]:
+    if not any(found["num_compared"] for found in weaknesses.values()):
+        return []
+    lines = []
+    for agent, found in weaknesses.items():
+        told = f"the best on {found['num_best']} of {found['num_compared']} tasks"
+        lines.append(f"- {escape(agent)}: {told}{';' if found['tasks'] else '.'}")
+        lines += [
+            f"  - {escape(row['task'])}: {_number(row['score'])}, which is "
+            f"{_estimate(row['behind'])} behind {escape(row['best'])}"
+            for row in found["tasks"]
+        ]
+    return [
+        "## What each agent is bad at",
+        "",
+        "Tasks on which the 95% interval of its distance from the best agent there, run by run of "
+        "one seed, lies above 0; the furthest behind first.",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _efficiency(curves: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,8 @@ __all__ = [
     "ResultsError",
     "cell_path",
     "is_about",
+    "read_cell",
+    "read_plan",
     "read_results",
     "write_cell",
     "write_plan",
@@ -156,6 +158,12 @@ def _write(path: Path, record: dict[str, Any]) -> Path:
     return path
 
 
+def read_cell(folder: Path, agent: str, env: str, seed: int) -> Cell | Problem | None:
+    """Return the cell of a run, or what is wrong with its file; None where there is no file."""
+    path = cell_path(folder, agent, env, seed)
+    return _read_cell(folder, path) if path.is_file() else None
+
+
 def read_results(folder: Path) -> Results:
     """Return the cells of a folder and a list of everything that is wrong with it.
 
@@ -166,7 +174,7 @@ def read_results(folder: Path) -> Results:
     if not root.is_dir():
         raise ResultsError(_no_results(folder))
     problems: list[Problem] = []
-    plan = _read_plan(folder, problems)
+    plan = read_plan(folder, problems)
     cells: dict[tuple[str, str, int], Cell] = {}
     broken: set[Path] = set()
     # A dot begins what a killed writer left aside: it was never a cell.
@@ -199,7 +207,8 @@ def _no_results(folder: Path) -> str:
     )
 
 
-def _read_plan(folder: Path, problems: list[Problem]) -> Plan | None:
+def read_plan(folder: Path, problems: list[Problem]) -> Plan | None:
+    """Return the plan; None where there is none, or a torn one, which is put among the problems."""
     path = folder / PLAN
     if not path.exists():
         return None

@@ -1,7 +1,8 @@
 """How right is a reward model, and what do wrong labels cost it? Accuracy against label noise.
 
-    python -m benchmarks.reward_model --write               # all, one seed: ten CPU minutes
+    python -m benchmarks.reward_model --write               # all, three seeds: half a CPU hour
     python -m benchmarks.reward_model --envs SocialChat-easy-v0 --kinds ngram --num-pairs 300
+    python -m benchmarks.reward_model --rows rows --seeds 1   # beside another process, say
 
 Pairs are the expert's reply against a guess, a blind reply, the expert's words of another context
 and the expert's reply with one wrong word, labelled by the gold reward of the episode
@@ -11,14 +12,19 @@ of the test, of goals and phrasings that no training pair knows, are all right. 
 
 Beside it: what 64 replies cost in one call of `RewardModel.score` and one by one, of one prompt
 (best of 64), of 8 prompts (groups of 8) and of 64 prompts.
+
+A row is kept in the directory `--rows` when it has been measured, and is not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +35,7 @@ from agents.reliability import Reliability, measure_reliability
 from agents.reward_model import RewardModel
 from agents.reward_modeling import ngram_margins, train_reward_model
 from benchmarks.measurement import Comparison, compare, write_result
+from benchmarks.seed_row import kept_row
 from chat_envs.preference_pair import PreferencePair
 from chat_envs.registration import find
 from chat_envs.reward import RewardRequest
@@ -180,9 +187,10 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", default=list(ENVS))
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--flip-rates", nargs="+", type=float, default=list(FLIP_RATES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--num-pairs", type=int, default=3000)
     parser.add_argument("--num-test", type=int, default=1000)
+    parser.add_argument("--rows", type=Path, help="where measured rows are kept")
     parser.add_argument(
         "--write", action="store_true", help="leave benchmarks/results/DATE_..."
     )
@@ -196,20 +204,17 @@ def main() -> None:
             flush=True,
         )
     rows = []
-    for env in arguments.envs:
-        for kind in arguments.kinds:
-            for flip_rate in arguments.flip_rates:
-                for seed in arguments.seeds:
-                    row = measure(
-                        env,
-                        kind,
-                        flip_rate,
-                        seed,
-                        arguments.num_pairs,
-                        arguments.num_test,
-                    )
-                    rows.append(row)
-                    print(_line(row), flush=True)
+    cases = itertools.product(
+        arguments.envs, arguments.kinds, arguments.flip_rates, arguments.seeds
+    )
+    sizes = (arguments.num_pairs, arguments.num_test)
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = arguments.rows or Path(scratch)
+        for case in cases:
+            name = "-".join(str(part) for part in (*case, *sizes))
+            measured = functools.partial(measure, *case, *sizes)
+            rows.append(kept_row(kept / f"{name}.json", measured))
+            print(_line(rows[-1]), flush=True)
     if arguments.write:
         print(write_result("reward_model", {"rows": rows, "batching": speeds}))
 

@@ -165,7 +165,9 @@ def settle(results: Results, tasks: Sequence[str] | None = None) -> RunTable:
         others=tuple(cell for cell in kept if cell.kind != "learner"),
         tasks=tuple(task for task in wanted if task in learned or task in planned),
         excluded=tuple(excluded),
-        notes=tuple(notes + _provenance_notes(kept) + _unknown_notes(kept)),
+        notes=tuple(
+            notes + _provenance_notes(kept) + _stale_notes(kept) + _unknown_notes(kept)
+        ),
     )
 
 
@@ -263,6 +265,20 @@ def _provenance_notes(cells: Sequence[Cell]) -> list[str]:
             told = "; ".join(f"{v:.120} ({n} cells)" for v, n in found.most_common(6))
             notes.append(f"The cells are of {len(found)} {what}: {told}.")
     return notes
+
+
+def _stale_notes(cells: Sequence[Cell]) -> list[str]:
+    """Return a note for each task whose environment was newer than its anchors when it was run."""
+    stale: dict[str, int] = {}
+    for cell in cells:
+        version = cell.provenance.get("environment")
+        if version and cell.anchors and version != cell.anchors.version:
+            stale[cell.env] = stale.get(cell.env, 0) + 1
+    return [
+        f"{task}: {number} cells were run when its anchors were of another version of the "
+        "environment, so their scores may be off."
+        for task, number in sorted(stale.items())
+    ]
 
 
 def _unknown_notes(cells: Sequence[Cell]) -> list[str]:

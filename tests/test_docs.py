@@ -1,6 +1,7 @@
 """What the documentation prints must run, and what it names must exist."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,29 @@ def test_every_environment_has_its_page() -> None:
     for registration in chat_envs.registrations():
         if registration.entry_point.startswith("chat_envs.envs."):
             assert f"`{registration.id}`" in pages
+
+
+def test_a_first_reward_of_ones_own_takes_three_lines_and_one_flag(
+    tmp_path: Path,
+) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [b for b in _PYTHON.findall(text) if b.startswith("def concise")]
+    assert len(block.splitlines()) <= 3
+    (tmp_path / "concise.py").write_text(block, encoding="utf-8")
+    (line,) = re.findall(
+        r"^chat-envs (train .*--reward .*concise:concise.*)$", text, re.M
+    )
+    few = "--total-timesteps 16 --num-eval-episodes 0 --no-warm-start --run own --set"
+    words = [*shlex.split(line), *few.split(), "num_episodes=8"]
+    program = Path(sys.executable).with_name("chat-envs")
+    done = subprocess.run(
+        [program, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,  # outside of the repository, and no PYTHONPATH
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    paid = (tmp_path / "runs" / "own" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert '"reward/concise"' in paid

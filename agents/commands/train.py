@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,7 +28,7 @@ from agents.tracking import check_run_name
 from agents.tracking import read_config as read_stored_config
 from agents.train import RUNS, TrainResult, prepare, train
 from agents.train_config import AGENTS, TrainConfig
-from chat_envs.commands.argument import CommandParser
+from chat_envs.commands.argument import CommandParser, read_reward
 
 __all__ = ["SUMMARY", "run"]
 
@@ -78,8 +79,10 @@ def read_config(arguments: argparse.Namespace) -> TrainConfig:
     values |= given
     if arguments.warm_start_off:
         values["warm_start"] = False
-    for assignment in arguments.set:
-        _assign(values, assignment)
+    if arguments.reward is not None:
+        _assign(values, "env_kwargs.reward", arguments.reward)
+    for setting in arguments.set:
+        _assign(values, *read_setting(setting))
     if arguments.resume and values.get("run"):
         path = RUNS / check_run_name(values["run"]) / "config.json"
         if path.is_file():
@@ -97,6 +100,13 @@ def _parser() -> CommandParser:
         dest="warm_start_off",
         action="store_true",
         help="do not imitate a script first",
+    )
+    parser.add_argument(
+        "--reward",
+        metavar="NAME|JSON",
+        type=read_reward,
+        help="what is paid: an id, module:function, or a JSON object of those to weights "
+        "(default: the task's own)",
     )
     parser.add_argument(
         "--set",
@@ -120,11 +130,26 @@ def _parser() -> CommandParser:
 
 def _notes() -> str:
     """Return which keys `--set` knows, with their defaults."""
+    names: dict[Any, list[str]] = {}
+    for name, recipe in AGENTS.items():
+        names.setdefault(recipe.config_class, []).append(name)
     groups = {
-        f"--set KEY=VALUE, --agent {name}": a.config_class for name, a in AGENTS.items()
+        f"--set KEY=VALUE, --agent {', '.join(agents)}": config_class
+        for config_class, agents in names.items()
     }
     groups["--set warm_start.KEY=VALUE, the imitation"] = SFTConfig
-    return "\n\n".join(describe_settings(*group) for group in groups.items())
+    recipes = [
+        f"--agent {name} sets "
+        + ", ".join(f"{key}={value}" for key, value in recipe.hyperparameters.items())
+        for name, recipe in AGENTS.items()
+        if recipe.hyperparameters
+    ]
+    return "\n\n".join(
+        [
+            *(describe_settings(*group) for group in groups.items()),
+            *(textwrap.fill(line, 78, subsequent_indent="  ") for line in recipes),
+        ]
+    )
 
 
 def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
@@ -175,9 +200,8 @@ def _stored(path: Path) -> dict[str, Any]:
     return stored
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     """Carry out one `--set`; a key without a dot is the agent's, or else the run's."""
-    key, value = read_setting(assignment)
     group, dot, name = key.partition(".")
     if dot and group not in _NESTED:
         raise BadInput(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping, Sequence
 
+import torch
+
 from agents.engine import process_group
 from agents.engine.language_model import Decoder, LanguageModel, Sampling
 from agents.experience.dialogue import Progress, Reply, make_env, play
@@ -53,9 +55,10 @@ class Collector:
         self.env = make_env(env, num_envs, **(env_kwargs or {}))
         self.group_size = group_size
         self.seed = seed
-        self.generation_seconds = (
-            0.0  # of the last `collect`; a measurement, never an input
-        )
+        # Of all that was played so far; measurements, never inputs.
+        self.generation_seconds = 0.0
+        self.num_turns = 0
+        self.num_tokens = 0
         if self.env.context_length > lm.context_length:
             raise ValueError(
                 f"The environment's contexts reach {self.env.context_length} tokens, the model "
@@ -94,6 +97,8 @@ class Collector:
         *,
         sampling: Sampling | None = None,
         group_size: int | None = None,
+        first_group: int = 0,
+        draw: int = 0,
     ) -> Rollout:
         """Return `num_episodes` whole episodes, group by group.
 
@@ -102,6 +107,8 @@ class Collector:
             iteration: counter from which seeds and draws are derived.
             sampling: None takes the collector's.
             group_size: None takes the collector's; group g has the same seed whatever its size.
+            first_group: number of the first group.
+            draw: as for `play`.
 
         Raises:
             ValueError: if the episodes do not fill their groups.
@@ -112,11 +119,10 @@ class Collector:
                 f"num_episodes must be a positive multiple of group_size={size}, got "
                 f"{num_episodes}."
             )
-        groups = [number // size for number in range(num_episodes)]
+        groups = [first_group + number // size for number in range(num_episodes)]
         seeds = [episode_seed(self.seed, iteration, group) for group in groups]
-        return self.play(
-            seeds, groups, iteration, self.sampling if sampling is None else sampling
-        )
+        chosen = self.sampling if sampling is None else sampling
+        return self.play(seeds, groups, iteration, chosen, draw=draw)
 
     def play(
         self,
@@ -125,18 +131,22 @@ class Collector:
         iteration: int,
         sampling: Sampling,
         progress: Progress | None = None,
+        *,
+        draw: int = 0,
     ) -> Rollout:
-        """Return one episode for each of the given seeds; `progress` as for `dialogue.play`."""
+        """Return one episode for each of the given seeds.
+
+        Args:
+            seeds: of the episodes.
+            groups: of the episodes; a group is played by one process.
+            iteration: counter from which draws are derived.
+            sampling: how tokens are chosen.
+            progress: as for `dialogue.play`.
+            draw: counts what is sampled within one iteration, so that a second time is another.
+        """
         rank, size = process_group.place()
         numbers = [n for n, group in enumerate(groups) if group % size == rank]
-        generator = torch_generator(
-            self.seed,
-            "sampling",
-            iteration,
-            *([rank] if rank else []),  # the first draws what it draws alone
-            device=self.lm.device,
-        )
-        self.generation_seconds = 0.0
+        generator = self._generator(iteration, draw)
 
         def reply(places: Sequence[int]) -> list[Reply]:
             contexts = self.env.contexts()
@@ -169,4 +179,19 @@ class Collector:
                 num_together=self.group_size if self.needs_groups else 1,
             )
         everything = gather_episodes(dict(zip(numbers, episodes, strict=True)))
-        return Rollout([everything[n] for n in range(len(seeds))])
+        rollout = Rollout([everything[n] for n in range(len(seeds))])
+        self.count(rollout)
+        return rollout
+
+    def _generator(self, iteration: int, draw: int) -> torch.Generator:
+        """Return this process's source of sampling; the first draws what it draws alone."""
+        rank, _ = process_group.place()
+        stream = ("refill", iteration, draw) if draw else ("sampling", iteration)
+        return torch_generator(
+            self.seed, *stream, *([rank] if rank else []), device=self.lm.device
+        )
+
+    def count(self, rollout: Rollout) -> None:
+        """Add the turns and the reply tokens of a rollout, of all processes, to the counters."""
+        self.num_turns += int(rollout.num_turns.sum())
+        self.num_tokens += int(sum(e.reply_lengths.sum() for e in rollout))

@@ -22,6 +22,7 @@ PURPOSES = {
     "script": 6,
     "bootstrap": 7,
     "blend": 8,
+    "refill": 9,
 }
 
 

@@ -1,4 +1,4 @@
-"""How much better than expected: returns, baselines, generalised advantages, normalisation.
+"""How much better than expected: returns, generalised advantages, normalisation.
 
 Two clocks run here. The discount acts once a *turn* and is 1 inside a reply; the trace parameter of
 generalised advantage estimation acts once a *token*. Only the agent's own tokens are on the token
@@ -9,24 +9,18 @@ Shape legend: B episodes, T turns, K action tokens of an episode (compacted: the
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 
 __all__ = [
-    "Baseline",
-    "Credit",
     "Moments",
     "discounted_returns",
     "generalized_advantages",
     "known_returns",
     "moments",
-    "subtract_baseline",
     "whiten",
 ]
-
-Baseline = Literal["none", "batch_mean", "leave_one_out", "greedy"]
-Credit = Literal["episode", "turn"]
 
 
 def discounted_returns(rewards_BT: torch.Tensor, discount: float) -> torch.Tensor:
@@ -59,67 +53,6 @@ def known_returns(valid_BT: torch.Tensor) -> torch.Tensor:
     [[False, False, True]]
     """
     return valid_BT.flip(1).to(torch.int64).cumprod(1).flip(1).bool()
-
-
-def subtract_baseline(
-    returns_BT: torch.Tensor,
-    known_BT: torch.Tensor,
-    group_B: torch.Tensor,
-    *,
-    baseline: Baseline,
-    greedy_returns_BT: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (B, T) advantages and (B, T) bool, whether each of them is known.
-
-    Each column is treated by itself: episodes are compared at the same turn.
-
-    - `none`: REINFORCE as it is (Williams 1992).
-    - `batch_mean`: minus the mean over the batch, the episode itself included.
-    - `leave_one_out`: minus the mean of the *other* episodes of its group, unbiased
-      (Kool et al. 2019; Ahmadian et al. 2024, RLOO).
-    - `greedy`: minus the return of the greedy reply on the same seed (ReMax, Li et al. 2023).
-
-    Args:
-        returns_BT: return of each turn.
-        known_BT: bool, whether it is known; unknown ones enter no baseline.
-        group_B: int64, the group of each episode.
-        baseline: which one.
-        greedy_returns_BT: for `greedy`: the greedy episode's return; NaN where unknown.
-
-    Raises:
-        ValueError: on an unknown baseline, or `greedy` without its returns.
-
-    >>> returns, group = torch.tensor([[1.0], [3.0], [8.0]]), torch.zeros(3, dtype=torch.int64)
-    >>> subtract_baseline(returns, returns > 0, group, baseline="leave_one_out")[0].tolist()
-    [[-4.5], [-1.5], [6.0]]
-    """
-    zeros_BT = torch.zeros_like(returns_BT)
-    clean_BT = torch.where(known_BT, returns_BT, zeros_BT)
-    if baseline == "none":
-        return clean_BT, known_BT
-    if baseline == "batch_mean":
-        count_1T = known_BT.sum(0, keepdim=True)
-        mean_1T = clean_BT.sum(0, keepdim=True) / count_1T.clamp(min=1)
-        return torch.where(known_BT, returns_BT - mean_1T, zeros_BT), known_BT
-    if baseline == "leave_one_out":
-        same_BB = (group_B[:, None] == group_B[None, :]).to(returns_BT.dtype)
-        same_BB.fill_diagonal_(0.0)
-        count_BT = same_BB @ known_BT.to(returns_BT.dtype)
-        mean_BT = (same_BB @ clean_BT) / count_BT.clamp(min=1)
-        has_BT = known_BT & (
-            count_BT > 0
-        )  # alone in its group: there is nothing to compare with
-        return torch.where(has_BT, returns_BT - mean_BT, zeros_BT), has_BT
-    if baseline == "greedy":
-        if greedy_returns_BT is None:
-            raise ValueError(
-                "baseline='greedy' needs greedy_returns_BT: play each group's seed greedily too."
-            )
-        has_BT = known_BT & ~greedy_returns_BT.isnan()
-        return torch.where(has_BT, returns_BT - greedy_returns_BT, zeros_BT), has_BT
-    raise ValueError(
-        f"Unknown baseline {baseline!r}; choose one of {', '.join(get_args(Baseline))}."
-    )
 
 
 def generalized_advantages(

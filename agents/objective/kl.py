@@ -25,8 +25,19 @@ def estimate_kl(
     """Return one estimate of KL(policy || reference) a token sampled from the policy, in nats.
 
     With d = log p(token) - log q(token) (Schulman 2020, "Approximating KL divergence"):
-    `k1` is d (unbiased, may be negative), `k2` is d**2 / 2 (biased, low variance; its gradient is
-    an unbiased gradient of the KL), `k3` is exp(-d) - 1 + d (unbiased, never negative).
+    `k1` is d (unbiased, may be negative), `k2` is d**2 / 2 (biased, low variance), `k3` is
+    exp(-d) - 1 + d (unbiased, never negative).
+
+    The gradient of an unbiased value need not be the gradient of what it estimates. On tokens that
+    the policy itself has just sampled, the expected gradient is
+
+    - in the *reward* (the estimate weighs the gradient of log p): of `k1` that of
+      KL(policy || reference), the right one; of `k3` that minus the gradient of
+      KL(reference || policy); of `k2` neither.
+    - in the *loss* (the estimate is differentiated): of `k1` zero, so it is refused there; of `k2`
+      that of KL(policy || reference), the right one; of `k3` that of KL(reference || policy).
+
+    The two divergences agree to second order near the reference, which is why `k3` works too.
 
     Args:
         log_probs: of the sampled tokens under the policy.

@@ -18,6 +18,7 @@ from typing import Any
 
 from agents.checkpoint import DamagedFileError, read_json
 from agents.engine import process_group
+from agents.engine.threads import use_threads
 from agents.observer import Observer
 from agents.pipeline.artefact import (
     Artefact,
@@ -36,7 +37,7 @@ from agents.tracking import (
     plain_json,
     replace_json,
 )
-from agents.train import RUNS, use_threads
+from agents.train import RUNS
 
 __all__ = ["REPORT_FILE", "run_pipeline"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ from agents.pipeline.config import (
 )
 from agents.reliability import measure_reliability
 from agents.report import write_report
-from agents.reward_model import start_critic
 from agents.reward_modeling import ngram_margins, train_reward_model
 from agents.tracking import read_lines
 from agents.train import load_run, prepare, train
@@ -168,9 +168,9 @@ def _train(shop: Workshop, step: str) -> dict[str, Any]:
     if reward is not None:
         reward = _with_reward_model(shop, reward)
     config = shop.config.train_config(settings, shop.lm_before(step), reward, step)
-    lm = prepare(config)
     if settings.has_critic_start:
-        start_critic(lm, shop.root / REWARD_MODEL)
+        config = dataclasses.replace(config, critic=str(shop.root / REWARD_MODEL))
+    lm = prepare(config)
     is_resuming = shop.is_resuming and (shop.root / step / "config.json").is_file()
     result = train(
         config,

@@ -4,10 +4,11 @@ The only package that imports Stable-Baselines3; everything here is for algorith
 token a step (`chat_envs.wrappers.TokenActions`).
 """
 
-from agents.sb3.agent import ALGORITHMS, SB3Agent
+from agents.sb3.agent import SB3Agent, make_agent
 from agents.sb3.evaluation import evaluate_sb3
 from agents.sb3.language_model_policy import LMActorCriticPolicy
 from agents.sb3.language_model_source import LMSource
+from agents.sb3.setting import ALGORITHMS
 from agents.sb3.token_features import TokenFeaturesExtractor
 from agents.sb3.vector_environment import ChatVecEnv
 
@@ -19,4 +20,5 @@ __all__ = [
     "SB3Agent",
     "TokenFeaturesExtractor",
     "evaluate_sb3",
+    "make_agent",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import json
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,28 +16,41 @@ from stable_baselines3.common.save_util import save_to_zip_file
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
+from agents.checkpoint import DamagedFileError, checksum, read_json, write_json
 from agents.engine.causal_lm import CausalLM
 from agents.evaluation import EvaluationResult
+from agents.experience.seeding import episode_seed
 from agents.sb3.evaluation import evaluate_sb3
 from agents.sb3.language_model_policy import LMActorCriticPolicy
 from agents.sb3.language_model_source import LMSource
 from agents.sb3.randomness import lent_randomness
+from agents.sb3.setting import ALGORITHMS, check_keywords, plain
 from agents.sb3.token_features import TokenFeaturesExtractor
 from agents.sb3.vector_environment import ChatVecEnv
+from chat_envs.spelling import nearest
 
-__all__ = ["ALGORITHMS", "SB3Agent"]
+__all__ = ["SB3Agent", "make_agent"]
 
-# name -> where it is, its policy, hyperparameters that differ from its own defaults.
-ALGORITHMS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
-    "A2C": ("stable_baselines3", "MultiInputPolicy", {}),
-    # Its buffer holds every context twice: a million of them would be gigabytes.
-    "DQN": ("stable_baselines3", "MultiInputPolicy", {"buffer_size": 20_000}),
-    "MaskablePPO": ("sb3_contrib", "MultiInputPolicy", {}),
-    "PPO": ("stable_baselines3", "MultiInputPolicy", {}),
-    "RecurrentPPO": ("sb3_contrib", "MultiInputLstmPolicy", {}),
-}
-_LM_ALGORITHMS = ("A2C", "PPO")
 _SETTINGS_FILE, _WEIGHTS_FILE = "agent.json", "weights.zip"
+
+
+def make_agent(name: str, **settings: Any) -> SB3Agent:
+    """Return the agent that benchmarks call `name`: "sb3-ppo", "sb3-recurrent-ppo", and so on.
+
+    Args:
+        name: as `SB3Agent.name` says it.
+        **settings: further arguments of `SB3Agent`.
+
+    Raises:
+        ValueError: if there is none of that name; the nearest is proposed.
+
+    >>> make_agent("sb3-maskable-ppo").name
+    'sb3-maskable-ppo'
+    """
+    classes = {found.label: class_ for class_, found in ALGORITHMS.items()}
+    if name not in classes:
+        raise ValueError(f"There is no agent {name!r}.{nearest(name, classes)}")
+    return SB3Agent(classes[name], **settings)
 
 
 class SB3Agent:
@@ -63,7 +76,7 @@ class SB3Agent:
 
     Raises:
         ValueError: if the algorithm is unknown, or cannot train a language model.
-        TypeError: if a setting is not plain JSON.
+        TypeError: if a keyword is unknown (the nearest is proposed), or no plain JSON.
 
     >>> agent = SB3Agent("PPO", num_envs=2, vocabulary="candidates", n_steps=16, batch_size=32)
     >>> agent = agent.learn("chat_envs/Echo-easy-v0", total_timesteps=32)
@@ -85,39 +98,49 @@ class SB3Agent:
     ) -> None:
         if algorithm not in ALGORITHMS:
             raise ValueError(
-                f"algorithm must be one of {sorted(ALGORITHMS)}, got {algorithm!r}."
+                f"There is no algorithm {algorithm!r}.{nearest(algorithm, ALGORITHMS)}"
             )
-        if lm is not None and algorithm not in _LM_ALGORITHMS:
-            raise ValueError(
-                f"{algorithm} cannot train a language model, {_LM_ALGORITHMS} can."
-            )
+        if lm is not None and not ALGORITHMS[algorithm].has_language_model:
+            able = [n for n, found in ALGORITHMS.items() if found.has_language_model]
+            raise ValueError(f"{algorithm} cannot train a language model, {able} can.")
         if lm is not None and (vocabulary != "all" or features):
             raise ValueError(
                 "A language model says every id of its vocabulary and sees the context itself: "
                 "leave vocabulary and features as they are."
             )
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
+        if not isinstance(vocabulary, str):
+            vocabulary = [operator.index(one) for one in vocabulary]
+        torch.device(device)  # an unknown one is refused here
         self.source = lm if lm is None or isinstance(lm, LMSource) else LMSource(lm)
-        self.settings: dict[str, Any] = {
+        given = {
             "algorithm": algorithm,
             "num_envs": num_envs,
-            "vocabulary": (
-                vocabulary if isinstance(vocabulary, str) else list(vocabulary)
-            ),
-            "env_kwargs": dict(env_kwargs or {}),
-            "features": dict(features or {}),
+            "vocabulary": vocabulary,
+            "env_kwargs": env_kwargs or {},
+            "features": features or {},
             "device": device,
             "hyperparameters": hyperparameters,
         }
-        _require_json(self.settings)
+        self.settings: dict[str, Any] = {n: plain(n, one) for n, one in given.items()}
+        check_keywords(
+            algorithm,
+            self.settings["hyperparameters"],
+            self.settings["features"],
+            has_language_model=lm is not None,
+        )
         self.env_id: str | None = None
         self._seed = 0
+        # What each action writes, since it first learnt: "candidates" differ from id to id.
+        self._vocabulary: str | list[int] = self.settings["vocabulary"]
         self._model: BaseAlgorithm | None = None
 
     @property
     def name(self) -> str:
         """What results call it."""
-        algorithm: str = self.settings["algorithm"]
-        return f"sb3-{algorithm.lower()}" + ("-lm" if self.source else "")
+        label = ALGORITHMS[self.settings["algorithm"]].label
+        return label + ("-lm" if self.source else "")
 
     @property
     def model(self) -> BaseAlgorithm:
@@ -145,29 +168,47 @@ class SB3Agent:
 
         Args:
             env_id: of a chat environment.
-            total_timesteps: tokens to write, at least; the algorithm ends its last rollout.
-            seed: of the weights, the episodes and the sampling.
+            total_timesteps: tokens to write, at least; the algorithm ends its last rollout. With 0
+                it is built and nothing more.
+            seed: of the weights, the episodes and the sampling; the same one goes on with new
+                episodes.
             callback: as Stable-Baselines3 takes it.
             progress_bar: show one; needs `tqdm` and `rich`.
+
+        Raises:
+            ValueError: if a number is negative, or a later environment has other spaces.
         """
-        with lent_randomness(seed, torch.device(self.settings["device"])):
-            env = VecMonitor(self._make_env(env_id))
-            try:
+        if total_timesteps < 0:
+            raise ValueError(f"total_timesteps must be >= 0, got {total_timesteps}.")
+        env = VecMonitor(self._make_env(env_id))
+        try:
+            with lent_randomness(self._next_seed(seed), self._device(env)):
                 if self._model is None:
                     self._model = self._build(env, seed)
                 else:
-                    env.seed(seed)
+                    env.seed(self._next_seed(seed))
                     self._model.set_env(env)
-                self.env_id, self._seed = env_id, seed
+                self._settle(env_id, seed, env)
                 self._model.learn(
                     total_timesteps,
                     callback=callback,
                     reset_num_timesteps=False,
                     progress_bar=progress_bar,
                 )
-            finally:
-                env.close()
+        finally:
+            env.close()
         return self
+
+    def _next_seed(self, seed: int) -> int:
+        """Return the seed of what is learnt next; never twice the same for a model."""
+        num_timesteps = 0 if self._model is None else self._model.num_timesteps
+        return episode_seed(seed, num_timesteps, 0) if num_timesteps else seed
+
+    def _settle(self, env_id: str, seed: int, env: VecMonitor) -> None:
+        """Note what it learns on, from now on."""
+        self.env_id, self._seed = env_id, seed
+        if self._vocabulary != "all":
+            self._vocabulary = env.get_attr("ids", [0])[0].tolist()
 
     def predict(
         self,
@@ -201,7 +242,7 @@ class SB3Agent:
             num_episodes=num_episodes,
             split=split,
             seed=seed,
-            vocabulary=self.settings["vocabulary"],
+            vocabulary=self._vocabulary,
             is_greedy=is_greedy,
             num_envs=num_envs,
             env_kwargs=self.settings["env_kwargs"],
@@ -212,107 +253,127 @@ class SB3Agent:
     def save(self, directory: str | Path) -> None:
         """Write settings as JSON and tensors as Stable-Baselines3 does; no objects are pickled.
 
-        Replay buffers are not kept.
+        A kill on the way leaves what was there, or what `load` refuses. Replay buffers are not
+        kept.
 
         Raises:
             RuntimeError: before `learn`.
         """
-        model = self.model
-        directory = Path(directory)
+        model, directory = self.model, Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        aside = directory / f".{_WEIGHTS_FILE}"
+        save_to_zip_file(aside, params=model.get_parameters())
         record = {
             "settings": self.settings,
+            "vocabulary": self._vocabulary,
             "lm": None if self.source is None else self.source.shape(),
             "env_id": self.env_id,
             "seed": self._seed,
             "num_timesteps": model.num_timesteps,
+            "exploration_rate": getattr(model, "exploration_rate", None),
+            "sha256": checksum(aside),
         }
-        save_to_zip_file(directory / _WEIGHTS_FILE, params=model.get_parameters())
-        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-        (directory / _SETTINGS_FILE).write_text(text, encoding="utf-8")
+        settings_aside = directory / f".{_SETTINGS_FILE}"
+        write_json(settings_aside, record)
+        aside.replace(directory / _WEIGHTS_FILE)
+        settings_aside.replace(directory / _SETTINGS_FILE)
 
     @classmethod
     def load(cls, directory: str | Path) -> SB3Agent:
-        """Return the agent that `save` wrote; tensors alone are read, so nothing can run.
+        """Return the agent that `save` wrote.
+
+        JSON and tensors alone are read, so nothing in the files can run; rewards that the settings
+        name are imported, as they are by `gymnasium.make`.
 
         Raises:
-            FileNotFoundError: if a file is missing.
-            ValueError: if one is broken; it is named.
+            DamagedFileError: if a file is missing or broken; it is named.
         """
-        path = Path(directory) / _SETTINGS_FILE
+        path, weights = (
+            Path(directory) / _SETTINGS_FILE,
+            Path(directory) / _WEIGHTS_FILE,
+        )
+        record = read_json(path)
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            settings = dict(record["settings"])
-            hyperparameters = settings.pop("hyperparameters")
-            source = None if record["lm"] is None else LMSource.of_shape(record["lm"])
-            agent = cls(**settings, lm=source, **hyperparameters)
-            agent.env_id, agent._seed = record["env_id"], record["seed"]
-            num_timesteps = record["num_timesteps"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is no saved SB3Agent: {error}") from error
-        with lent_randomness(agent._seed, torch.device(settings["device"])):
-            model = agent._build(agent._make_env(agent.env_id), agent._seed)
-        weights = Path(directory) / _WEIGHTS_FILE
+            agent = cls._of_record(record)
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            gymnasium.error.Error,
+        ) as error:
+            raise DamagedFileError(f"{path} is no saved SB3Agent: {error!r}") from error
         if not weights.is_file():
-            raise FileNotFoundError(f"{weights} is missing.")
+            raise DamagedFileError(f"{weights} is missing.")
+        if checksum(weights) != record.get("sha256"):
+            raise DamagedFileError(
+                f"{weights} is damaged, or was not written with {path}: its SHA-256 is another."
+            )
         try:
-            model.set_parameters(str(weights), device=model.device)
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{weights} does not fit {path}: {error}") from error
-        model.num_timesteps = num_timesteps
-        agent._model = model
+            agent.model.set_parameters(str(weights), device=agent.model.device)
+        except Exception as error:  # whatever a forged file brings torch to raise
+            raise DamagedFileError(f"{weights} does not fit {path}: {error}") from error
+        return agent
+
+    @classmethod
+    def _of_record(cls, record: Mapping[str, Any]) -> SB3Agent:
+        """Return an agent with random weights, as a file says."""
+        settings = dict(record["settings"])
+        hyperparameters = settings.pop("hyperparameters")
+        source = None if record["lm"] is None else LMSource.of_shape(record["lm"])
+        agent = cls(**settings, lm=source, **hyperparameters)
+        agent.env_id, agent._seed = record["env_id"], record["seed"]
+        agent._vocabulary = record["vocabulary"]
+        env = agent._make_env(record["env_id"])
+        try:
+            with lent_randomness(agent._seed, agent._device(env)):
+                agent._model = agent._build(env, agent._seed)
+        finally:
+            env.close()
+        agent._model.num_timesteps = operator.index(record["num_timesteps"])
+        if record["exploration_rate"] is not None:
+            vars(agent._model)["exploration_rate"] = float(record["exploration_rate"])
         return agent
 
     def _make_env(self, env_id: str) -> ChatVecEnv:
         return ChatVecEnv(
             env_id,
             self.settings["num_envs"],
-            vocabulary=self.settings["vocabulary"],
+            vocabulary=self._vocabulary,
             **self.settings["env_kwargs"],
         )
 
+    def _device(self, env: VecMonitor | ChatVecEnv) -> torch.device:
+        if self.source is None:
+            return torch.device(self.settings["device"])
+        (tokenizer,) = env.get_attr("tokenizer", [0])
+        return self.source.load(len(tokenizer)).device
+
     def _build(self, env: VecMonitor | ChatVecEnv, seed: int) -> BaseAlgorithm:
-        package, policy, defaults = ALGORITHMS[self.settings["algorithm"]]
-        # By name: what is in sb3-contrib is needed by those alone who ask for it.
-        algorithm = getattr(
-            importlib.import_module(package), self.settings["algorithm"]
-        )
-        keywords = {**defaults, **self.settings["hyperparameters"]}
+        name: str = self.settings["algorithm"]
+        found = ALGORITHMS[name]
+        keywords = {**found.keywords, **self.settings["hyperparameters"]}
+        if isinstance(keywords.get("train_freq"), list):
+            keywords["train_freq"] = tuple(keywords["train_freq"])
         policy_kwargs = dict(keywords.pop("policy_kwargs", None) or {})
-        chosen: str | type[LMActorCriticPolicy] = policy
-        device = self.settings["device"]
+        policy: str | type[LMActorCriticPolicy] = found.policy
         if self.source is None:
             policy_kwargs["features_extractor_class"] = TokenFeaturesExtractor
             policy_kwargs["features_extractor_kwargs"] = self.settings["features"]
         else:
-            chosen = LMActorCriticPolicy
+            policy = LMActorCriticPolicy
             (tokenizer,) = env.get_attr("tokenizer", [0])
             (template,) = env.get_attr("template", [0])
             policy_kwargs["lm"] = self.source
             policy_kwargs["forbidden_ids"] = sorted(
                 tokenizer.control_ids - template.stop_ids
             )
-            device = self.source.load(len(tokenizer)).device
-        model: BaseAlgorithm = algorithm(
-            chosen,
+        build: Callable[..., BaseAlgorithm] = found.load(name)
+        return build(
+            policy,
             env,
             seed=seed,
-            device=device,
+            device=self._device(env),
             policy_kwargs=policy_kwargs,
             **keywords,
         )
-        return model
-
-
-def _require_json(settings: Mapping[str, Any]) -> None:
-    """Raise a `TypeError` that names the setting which is not plain JSON."""
-    for group, value in settings.items():
-        named = value if isinstance(value, dict) else {group: value}
-        for name, one in named.items():
-            try:
-                json.dumps(one)
-            except TypeError as error:
-                raise TypeError(
-                    f"{name}={one!r} is not plain JSON, as the settings of an SB3Agent are so "
-                    "that they can be saved; call Stable-Baselines3 itself with it."
-                ) from error

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from agents.evaluation import EvaluationResult, _has_anchors
+from agents.evaluation import EvaluationResult, anchors_hold
 from agents.experience.dialogue import Progress, Reply, make_env, play
 from agents.experience.rollout import Rollout
 from agents.sb3.randomness import lent_randomness
@@ -58,27 +58,30 @@ def evaluate_sb3(
         progress: told how many episodes are over, each time some are.
 
     Raises:
-        ValueError: if the model has other actions than the environment.
+        ValueError: if the model has other actions or observations than the environment.
     """
     kwargs = dict(env_kwargs or {}) | {"split": split}
     made = make_env(env, min(num_envs, num_episodes), **kwargs)
     is_greedy = is_greedy or isinstance(model, OffPolicyAlgorithm)
     speaker = _Speaker(model, made, vocabulary, is_greedy)
-    with lent_randomness(seed, model.device):
-        episodes = play(
-            made,
-            range(seed, seed + num_episodes),
-            range(num_episodes),
-            speaker,
-            progress,
-        )
+    try:
+        with lent_randomness(seed, model.device):
+            episodes = play(
+                made,
+                range(seed, seed + num_episodes),
+                range(num_episodes),
+                speaker,
+                progress,
+            )
+    finally:
+        made.close()
     return EvaluationResult(
         env,
         split,
         name or type(model).__name__,
         seed,
         Rollout(episodes),
-        _has_anchors(env, kwargs),
+        anchors_hold(env, kwargs),
     )
 
 
@@ -97,6 +100,7 @@ class _Speaker:
         self._envs = [TokenActions(one, vocabulary) for one in env.envs]
         self._control_ids = env.tokenizer.control_ids
         self._stop_ids = env.template.stop_ids
+        self._closing = next(iter(env.template.closing(None)), env.tokenizer.pad_id)
         self._is_greedy = is_greedy
         self._takes_masks = (
             "action_masks" in inspect.signature(model.predict).parameters
@@ -109,6 +113,12 @@ class _Speaker:
             raise ValueError(
                 f"The model has {actions} actions and the environment {space.n}: evaluate with "
                 "the vocabulary and the tokenizer that it was trained with."
+            )
+        if model.observation_space != self._envs[0].observation_space:
+            raise ValueError(
+                f"The model sees {model.observation_space} and the environment shows "
+                f"{self._envs[0].observation_space}: evaluate with the context_length and the "
+                "tokenizer that it was trained with."
             )
 
     def __call__(self, places: Sequence[int]) -> list[Reply]:
@@ -132,7 +142,9 @@ class _Speaker:
         # A control id that is no stop id ends the reply unsaid, as in the environment.
         has_stop = ids[-1] in self._stop_ids
         if ids[-1] in self._control_ids and not has_stop:
-            ids = ids[:-1]
+            # Nothing said at all: what the environment closes the reply with stands for it, so that
+            # the turn has a token of the agent as every turn of a record has.
+            ids = ids[:-1] or [self._closing]
         log_probs = np.zeros(len(ids), dtype=np.float32)
         return Reply(np.array(ids, dtype=np.int64), log_probs, is_cut=not has_stop)
 

@@ -6,6 +6,7 @@ import contextlib
 from typing import Iterator
 
 import torch
+from torch.backends import cudnn
 
 from chat_envs.bridges.borrowed_randomness import BorrowedRandomness
 
@@ -20,7 +21,7 @@ def lent_randomness(seed: int, device: torch.device) -> Iterator[None]:
 
     Args:
         seed: at least 0.
-        device: whose generator of torch is lent beside the CPU's.
+        device: where the network is.
 
     >>> with lent_randomness(3, torch.device("cpu")):
     ...     one = torch.rand(())
@@ -28,7 +29,15 @@ def lent_randomness(seed: int, device: torch.device) -> Iterator[None]:
     ...     bool(one == torch.rand(()))
     True
     """
-    cuda = [device] if device.type == "cuda" else []
-    with BorrowedRandomness(seed).installed(), torch.random.fork_rng(devices=cuda):
+    # A seed is set on all devices at once, so all are lent; those not in use yet have no state.
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    is_on_cuda = device.type == "cuda" or in_use
+    devices = list(range(torch.cuda.device_count())) if is_on_cuda else []
+    # Stable-Baselines3 sets these two beside the seed on CUDA.
+    flags = cudnn.deterministic, cudnn.benchmark
+    with BorrowedRandomness(seed).installed(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            cudnn.deterministic, cudnn.benchmark = flags

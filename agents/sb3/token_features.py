@@ -3,7 +3,7 @@
 Stable-Baselines3 casts every observation to float32 and gives it to an MLP, which learns nothing
 from numbers that are names. Here the cast is undone and the ids are embedded.
 
-Shape legend: B observations, C ids of a context, L last ids of it, V vocabulary, W width.
+Shape legend: B observations, C ids of a context, L last ids of it, W width.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ MAX_EXACT_IDS = 2**24
 
 
 class TokenFeaturesExtractor(BaseFeaturesExtractor):
-    """Embeds the last ids of a context and lets the last one attend to them.
+    """Embeds the last ids of a context, the newest first, and hands them on side by side.
 
-    Ids and their distance from the end have embeddings; the last id, which says how far the reply
-    has got, asks, and all of them answer (Vaswani et al. 2017, one layer of multi-head attention
-    with one query). Features are what was found beside what was asked.
+    What Stable-Baselines3 does with pixels of a game, for words: the policy's own first layer
+    weighs each of the last places by itself, and counts them from the end, where the reply grows.
+    (A layer of attention over the same ids learnt to repeat a word more slowly, and took more time
+    for each step.)
 
     Use it with any algorithm that takes a "MultiInputPolicy":
     `policy_kwargs={"features_extractor_class": TokenFeaturesExtractor}`.
@@ -35,8 +36,7 @@ class TokenFeaturesExtractor(BaseFeaturesExtractor):
     Args:
         observation_space: of a chat environment: `input_ids` and `attention_mask`.
         length: how many of the last ids are seen (L), at least 1; shorter contexts are all seen.
-        width: of the embeddings (W), a multiple of `num_heads`.
-        num_heads: places of the context that can be read at once.
+        width: of the embeddings (W).
 
     Raises:
         ValueError: if the space is another one, a number is out of range, or there are more ids
@@ -44,8 +44,8 @@ class TokenFeaturesExtractor(BaseFeaturesExtractor):
 
     >>> import chat_envs, gymnasium
     >>> space = gymnasium.make("chat_envs/Echo-easy-v0").observation_space
-    >>> TokenFeaturesExtractor(space, length=16, width=32).features_dim
-    64
+    >>> TokenFeaturesExtractor(space, length=16, width=8).features_dim
+    128
     """
 
     def __init__(
@@ -53,35 +53,23 @@ class TokenFeaturesExtractor(BaseFeaturesExtractor):
         observation_space: gymnasium.Space[Any],
         *,
         length: int = 32,
-        width: int = 64,
-        num_heads: int = 4,
+        width: int = 8,
     ) -> None:
-        num_ids = _num_ids(observation_space)
-        if length < 1 or num_heads < 1 or width < 1 or width % num_heads:
+        self._num_ids = _num_ids(observation_space)
+        if length < 1 or width < 1:
             raise ValueError(
-                "length, width and num_heads must be at least 1 and num_heads divide width, got "
-                f"length={length}, width={width}, num_heads={num_heads}."
+                f"length and width must be at least 1, got length={length}, width={width}."
             )
-        super().__init__(observation_space, 2 * width)
+        super().__init__(observation_space, length * width)
         self.length = length
-        self.embedding = nn.Embedding(num_ids, width)
-        self.position = nn.Embedding(length, width)
-        self.attention = nn.MultiheadAttention(width, num_heads, batch_first=True)
-        self.norm = nn.LayerNorm(2 * width)
+        # The row behind the last id is that of a place where nothing is.
+        self.embedding = nn.Embedding(self._num_ids + 1, width)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the (B, 2 W) features of observations as Stable-Baselines3 hands them on."""
-        ids_BL, is_seen_BL = self.last_ids(observations)
-        tokens_BLW = self.embedding(ids_BL) + self.position.weight[: ids_BL.shape[1]]
-        last_B1W = tokens_BLW[:, :1]
-        found_B1W, _ = self.attention(
-            last_B1W,
-            tokens_BLW,
-            tokens_BLW,
-            key_padding_mask=~is_seen_BL,
-            need_weights=False,
-        )
-        features: torch.Tensor = self.norm(torch.cat([found_B1W, last_B1W], -1)[:, 0])
+        """Return the (B, L W) features of observations as Stable-Baselines3 hands them on."""
+        ids_BL, is_there_BL = self.last_ids(observations)
+        ids_BL = ids_BL.masked_fill(~is_there_BL, self._num_ids)
+        features: torch.Tensor = self.embedding(ids_BL).flatten(1)
         return features
 
     def last_ids(
@@ -92,13 +80,10 @@ class TokenFeaturesExtractor(BaseFeaturesExtractor):
         The cast to float32 is undone exactly: there are fewer than 2**24 ids.
         """
         lengths_B = observations["attention_mask"].sum(-1).long()
-        capacity = observations["input_ids"].shape[1]
-        back_L = torch.arange(min(self.length, capacity), device=lengths_B.device)
+        back_L = torch.arange(self.length, device=lengths_B.device)
         places_BL = lengths_B[:, None] - 1 - back_L
         ids_BL = observations["input_ids"].gather(1, places_BL.clamp(min=0)).long()
-        # An empty context, which only a random sample of the space has, sees its first id.
-        is_seen_BL = (places_BL >= 0) | (back_L == 0)
-        return ids_BL, is_seen_BL
+        return ids_BL, places_BL >= 0
 
 
 def _num_ids(space: gymnasium.Space[Any]) -> int:

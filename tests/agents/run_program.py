@@ -30,6 +30,8 @@ from agents.experience import collector as collector_module
 from agents.experience.collector import Collector
 from agents.experience.exchange import from_bytes, gather_episodes, to_bytes
 from agents.experience.rollout import Episode, Rollout
+from agents.filtered_cloning import FilteredCloning
+from agents.grpo import GRPO
 from agents.observer import Observer
 from agents.ppo import PPO
 from agents.reinforce import REINFORCE
@@ -65,6 +67,26 @@ ALGORITHMS: dict[str, tuple[type[Algorithm], dict[str, Any]]] = {
             "kl_estimator": "k2",
             **_PRICED,
         },
+    ),
+    "grpo": (
+        GRPO,
+        {
+            "group_size": 2,
+            "num_epochs": 2,
+            "num_minibatches": 2,
+            "ratio_level": "turn",
+            "importance_cap": 2.0,
+            "has_dynamic_sampling": True,
+            "overlong_penalty": 0.1,
+            "aggregation": "seq-mean-token-sum-norm",
+            "kl_placement": "loss",
+            "kl_estimator": "k3",
+            **_PRICED,
+        },
+    ),
+    "expert_iteration": (
+        FilteredCloning,
+        {"group_size": 2, "keep_share": 0.5, "learning_rate": 1e-4},
     ),
     "sft": (SFT, {"num_steps": 10, "num_warmup_steps": 2, "learning_rate": 1e-4}),
 }

@@ -13,23 +13,42 @@ from agents.algorithm import Algorithm
 from agents.engine.local import LocalLM
 from agents.experience.rollout import Episode, Rollout
 from agents.ppo import PPO
-from agents.reinforce import REINFORCE
+from agents.recipe import RECIPES
+from agents.reinforce import REINFORCE, REINFORCEConfig
 from agents.sft import SFT
 from tests.agents.gradients import gradient_of, relative_distance
 from tests.agents.toys import make_lm, make_parrots
 
 SIZES: dict[str, Any] = {"num_episodes": 8, "group_size": 4}
 ONE_STEP: dict[str, Any] = SIZES | {"num_epochs": 1, "num_minibatches": 1}
-CASES: list[tuple[type[Algorithm], dict[str, Any]]] = [
+RECIPE_CASES: list[tuple[Any, dict[str, Any]]] = [
+    (
+        recipe,
+        SIZES | ({} if recipe.config_class is REINFORCEConfig else {"num_epochs": 1}),
+    )
+    for name, recipe in RECIPES.items()
+    if name not in ("ppo", "reinforce")
+]
+CASES: list[tuple[Any, dict[str, Any]]] = [
     (REINFORCE, SIZES),
     (
         REINFORCE,
-        SIZES | {"is_whitened": True, "credit": "turn", "aggregation": "episode_mean"},
+        SIZES
+        | {"scale": "batch", "credit": "turn", "aggregation": "seq-mean-token-mean"},
     ),
-    (REINFORCE, SIZES | {"entropy_coefficient": 0.1, "aggregation": "episode_sum"}),
+    (
+        REINFORCE,
+        SIZES | {"entropy_coefficient": 0.1, "aggregation": "seq-mean-token-sum"},
+    ),
     (PPO, ONE_STEP),
-    (PPO, ONE_STEP | {"aggregation": "episode_mean", "entropy_coefficient": 0.1}),
+    (
+        PPO,
+        ONE_STEP | {"aggregation": "seq-mean-token-mean", "entropy_coefficient": 0.1},
+    ),
     (SFT, {"num_episodes": 8}),
+    *RECIPE_CASES,
+    (RECIPES["gspo"], ONE_STEP | {"credit": "token", "ratio_level": "episode"}),
+    (RECIPES["grpo"], ONE_STEP | {"credit": "turn", "scale": "return_batch"}),
 ]
 
 
@@ -80,13 +99,13 @@ def noisy(rollout: Rollout) -> Rollout:
     return Rollout([replace(e, rewards=rng.normal(size=e.num_turns)) for e in rollout])
 
 
-def make(cls: type[Algorithm], lm: LocalLM, **kwargs: Any) -> Algorithm:
+def make(cls: Any, lm: LocalLM, **kwargs: Any) -> Algorithm:
     return cls(lm, make_parrots(8, num_turns=3), **kwargs)
 
 
 @pytest.mark.parametrize(("cls", "kwargs"), CASES)
 def test_micro_batches_do_not_change_the_gradient(
-    lm: LocalLM, cls: type[Algorithm], kwargs: dict[str, Any]
+    lm: LocalLM, cls: Any, kwargs: dict[str, Any]
 ) -> None:
     whole = make(cls, lm, **kwargs)
     rollout = noisy(ragged(whole.collect()))
@@ -100,7 +119,7 @@ def test_micro_batches_do_not_change_the_gradient(
 
 @pytest.mark.parametrize(("cls", "kwargs"), CASES)
 def test_row_order_does_not_change_the_gradient(
-    lm: LocalLM, cls: type[Algorithm], kwargs: dict[str, Any]
+    lm: LocalLM, cls: Any, kwargs: dict[str, Any]
 ) -> None:
     algorithm = make(cls, lm, **kwargs)
     rollout = noisy(ragged(algorithm.collect()))

@@ -9,12 +9,21 @@ from typing import Any
 import pytest
 
 from agents.algorithm_config import AlgorithmConfig
+from agents.filtered_cloning import FilteredCloningConfig
+from agents.grpo import GRPOConfig
 from agents.hyperparameter import build_config
 from agents.ppo import PPOConfig
 from agents.reinforce import REINFORCEConfig
 from agents.sft import SFTConfig
 
-CONFIGS = [AlgorithmConfig, REINFORCEConfig, PPOConfig, SFTConfig]
+CONFIGS = [
+    AlgorithmConfig,
+    REINFORCEConfig,
+    PPOConfig,
+    GRPOConfig,
+    FilteredCloningConfig,
+    SFTConfig,
+]
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)

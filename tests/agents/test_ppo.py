@@ -71,6 +71,40 @@ def test_only_a_truncated_episode_is_valued_past_its_end() -> None:
     assert torch.allclose(difference_NK, weight_NK * final_N[:, None], atol=1e-5)
 
 
+def test_the_critic_may_have_a_trace_of_its_own() -> None:
+    lm = with_critic(make_lm())
+    settings = SMALL | {"trace": 0.5, "is_whitened": False}
+    own, one, decoupled = (
+        PPO(lm, make_parrots(4, num_turns=3), **settings | extra)
+        for extra in ({}, {"trace": 1.0}, {"critic_trace": 1.0})
+    )
+    rollout = own.collect()
+    actions = rollout.actions(lm.device)
+    reference = torch.zeros_like(actions.log_probs)
+    short, long, both = (
+        p.targets(rollout, actions, reference) for p in (own, one, decoupled)
+    )
+    assert torch.equal(both.advantages, short.advantages)
+    assert torch.equal(both.returns, long.returns)
+    # With trace 1 a target is the return itself, whatever the critic said.
+    for n, episode in enumerate(rollout):
+        to_go = np.cumsum(episode.rewards[::-1])[::-1]
+        expected = [to_go[t] for t in episode.turn_index[episode.action_mask]]
+        found = both.returns[n, : len(expected)].tolist()
+        assert found == pytest.approx(expected, abs=1e-5)
+    assert not torch.allclose(short.returns, long.returns, atol=1e-2)
+
+
+def test_a_cap_leaves_ppo_alone_where_trainer_and_sampler_agree() -> None:
+    metrics = [
+        PPO(make_lm(), make_parrots(4), importance_cap=cap, **SMALL).iterate().metrics
+        for cap in (None, 2.0)
+    ]
+    assert metrics[1]["importance_weight"] == pytest.approx(1.0, abs=1e-5)
+    for name in ("policy_loss", "value_loss", "grad_norm"):
+        assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-2, abs=1e-5)
+
+
 def test_kl_in_the_reward_is_paid_token_by_token() -> None:
     lm = make_lm()
     free = PPO(lm, make_parrots(4), trace=0.0, is_whitened=False, **SMALL)

@@ -111,7 +111,7 @@ def test_kl_in_the_reward_is_paid_by_the_turn_that_caused_it() -> None:
 
 
 def test_whitening_covers_the_whole_rollout() -> None:
-    algorithm = make(is_whitened=True)
+    algorithm = make(scale="batch")
     rollout = paid(algorithm.collect())
     actions = rollout.actions(algorithm.lm.device)
     values_NK, mask_NK = algorithm.advantages(

@@ -10,7 +10,8 @@ import pytest
 
 from agents.experience.script import check_script
 from benchmarks import learnability
-from benchmarks.learnability import SETTINGS, Setting, gains, measure
+from benchmarks.learnability import gains, measure
+from benchmarks.task_setting import SETTINGS, Setting
 from chat_envs.registration import find
 from chat_envs.suite import FAMILIES
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -12,53 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.best_of_n import best_of_n_kl
 from benchmarks.overoptimization import CASES, summarise
 from benchmarks.overoptimization_curve import (
     BEST_OF_N,
     REINFORCEMENT,
     Fit,
-    best_of_n,
-    best_of_n_kl,
     fit_curve,
     over_optimisation_index,
     smooth,
 )
 from benchmarks.overoptimization_plot import draw_curves
-
-scores = st.lists(st.integers(-3, 3), min_size=1, max_size=6)
-
-
-@given(scores, st.data())
-def test_best_of_n_is_the_mean_over_all_choices(
-    proxy: list[int], data: st.DataObject
-) -> None:
-    size = len(proxy)
-    gold = data.draw(st.lists(st.integers(-9, 9), min_size=size, max_size=size))
-    n = data.draw(st.integers(1, size))
-    # By hand: of every choice of n the best by proxy, ties shared among equals of all N.
-    shared = {
-        p: np.mean([g for q, g in zip(proxy, gold, strict=True) if q == p])
-        for p in proxy
-    }
-    choices = list(itertools.combinations(range(size), n))
-    by_hand = np.mean([shared[max(proxy[i] for i in chosen)] for chosen in choices])
-    assert best_of_n(proxy, gold, n) == pytest.approx(by_hand)
-
-
-def test_best_of_n_refuses_more_than_there_are() -> None:
-    with pytest.raises(ValueError, match="within 1 and 2, got 3"):
-        best_of_n([1.0, 2.0], [0.0, 0.0], 3)
-
-
-def test_the_kl_of_best_of_n_is_that_of_its_distribution() -> None:
-    # The best of n of m equally likely, distinct replies, m large: KL by its definition.
-    m, n = 200_000, 4
-    upper = (np.arange(1, m + 1) / m) ** n
-    chosen = np.diff(upper, prepend=0.0)
-    kl = float((chosen * np.log(chosen * m)).sum())
-    assert best_of_n_kl(n) == pytest.approx(kl, abs=1e-4)
-    with pytest.raises(ValueError, match="at least 1"):
-        best_of_n_kl(0)
 
 
 @pytest.mark.parametrize("kind", [BEST_OF_N, REINFORCEMENT])

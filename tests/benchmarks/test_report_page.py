@@ -81,6 +81,7 @@ def test_the_page_has_all_its_parts(written: Written) -> None:
         "aggregates",
         "matrix",
         "tasks",
+        "weaknesses",
         "curves",
         "gold",
         "language",

@@ -11,11 +11,9 @@ import pytest
 
 from agents.commands.terminal import BadInput
 from agents.commands.train import _parser, read_config, run
-from agents.ppo import PPOConfig
-from agents.reinforce import REINFORCEConfig
 from agents.sft import SFTConfig
 from agents.tracking import hold_lock, read_lines
-from agents.train_config import TrainConfig
+from agents.train_config import AGENTS, TrainConfig
 
 SMALL = (
     "--no-warm-start --total-timesteps 4 --num-eval-episodes 2 --set num_episodes=2 "
@@ -159,10 +157,13 @@ def test_the_help_names_every_agent_and_every_key(
         run(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "(ppo, reinforce)" in text
+    assert f"({', '.join(AGENTS)})" in " ".join(text.split())
     keys = {
         field.name
-        for config_class in (PPOConfig, REINFORCEConfig, SFTConfig)
+        for config_class in (
+            *(recipe.config_class for recipe in AGENTS.values()),
+            SFTConfig,
+        )
         for field in dataclasses.fields(config_class)
     }
     assert {key for key in keys - {"seed"} if f" {key}=" not in text} == set()

@@ -165,3 +165,28 @@ def test_a_group_reward_sees_the_first_replies_of_whole_groups(lm: LocalLM) -> N
 def test_a_group_that_finds_no_room_is_refused(lm: LocalLM) -> None:
     with pytest.raises(ValueError, match="only num_envs=2 .* raise num_envs"):
         Collector(lm, make_parrots(2, reward=_best([])), group_size=4)
+
+
+def test_a_second_draw_of_an_iteration_is_other_groups_with_other_noise(
+    lm: LocalLM,
+) -> None:
+    collector = Collector(lm, make_parrots(4), group_size=2, seed=3)
+    first = collector.collect(4, 1)
+    second = collector.collect(4, 1, first_group=2, draw=1)
+    assert [e.group for e in second] == [2, 2, 3, 3]
+    assert [e.seed for e in second] == [episode_seed(3, 1, g) for g in (2, 2, 3, 3)]
+    # The same seeds with the other noise: the draw alone makes other replies.
+    again = collector.collect(4, 1, draw=1)
+    assert [e.seed for e in again] == [e.seed for e in first]
+    assert not same(again, first)
+    assert same(collector.collect(4, 1, first_group=2, draw=1), second)
+    assert same(collector.collect(4, 1), first)
+
+
+def test_all_that_was_played_is_counted(lm: LocalLM) -> None:
+    collector = Collector(lm, make_parrots(4), group_size=2)
+    rollouts = [collector.collect(4, i) for i in range(2)]
+    assert collector.num_turns == 16
+    lengths = [int(e.reply_lengths.sum()) for rollout in rollouts for e in rollout]
+    assert collector.num_tokens == sum(lengths)
+    assert collector.generation_seconds > 0

@@ -1,4 +1,4 @@
-"""Known answers, an independent oracle and properties of returns, baselines and advantages."""
+"""Known answers, an independent oracle and properties of returns and advantages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from agents.objective.advantage import (
     generalized_advantages,
     known_returns,
     moments,
-    subtract_baseline,
     whiten,
 )
 
@@ -161,87 +160,6 @@ def test_trace_one_telescopes_to_return_minus_value() -> None:
     rewards, values = [0.0, 1.0, 2.0], [0.3, -0.2, 0.9]
     advantages = gae(rewards, values, [0, 1, 2])
     assert advantages == pytest.approx([3 - 0.3, 3 + 0.2, 2 - 0.9])
-
-
-RETURNS = tensor([[1.0], [3.0], [8.0], [10.0]])
-KNOWN = torch.ones(4, 1, dtype=torch.bool)
-GROUP = torch.tensor([0, 0, 1, 1])
-
-
-def test_baselines_by_hand() -> None:
-    def advantages(baseline: str, **kwargs: torch.Tensor) -> list[float]:
-        result, has = subtract_baseline(
-            RETURNS, KNOWN, GROUP, baseline=baseline, **kwargs  # type: ignore[arg-type]
-        )
-        assert has.all()
-        return result[:, 0].tolist()
-
-    assert advantages("none") == [1.0, 3.0, 8.0, 10.0]
-    assert advantages("batch_mean") == [-4.5, -2.5, 2.5, 4.5]
-    assert advantages("leave_one_out") == [-2.0, 2.0, -2.0, 2.0]
-    greedy = tensor([[2.0], [2.0], [9.0], [9.0]])
-    assert advantages("greedy", greedy_returns_BT=greedy) == [-1.0, 1.0, -1.0, 1.0]
-
-
-def test_leave_one_out_is_scaled_mean_subtraction() -> None:
-    # r_i - mean of the others = n / (n - 1) * (r_i - mean): Kool et al. 2019, equation 8.
-    returns = tensor([[1.0], [2.0], [6.0]])
-    group = torch.zeros(3, dtype=torch.int64)
-    advantages, _ = subtract_baseline(
-        returns, torch.ones(3, 1, dtype=torch.bool), group, baseline="leave_one_out"
-    )
-    assert torch.allclose(advantages, 1.5 * (returns - 3.0))
-
-
-def test_unknown_returns_enter_no_baseline_and_get_no_advantage() -> None:
-    known = torch.tensor([[True], [False], [True], [True]])
-    returns = torch.where(known, RETURNS, torch.nan)
-    mean, has = subtract_baseline(returns, known, GROUP, baseline="batch_mean")
-    assert mean[:, 0].tolist() == pytest.approx(
-        [1 - 19 / 3, 0, 8 - 19 / 3, 10 - 19 / 3]
-    )
-    assert has[:, 0].tolist() == [True, False, True, True]
-    # Alone in its group there is nothing to compare with.
-    others, has = subtract_baseline(returns, known, GROUP, baseline="leave_one_out")
-    assert has[:, 0].tolist() == [False, False, True, True]
-    assert others[:, 0].tolist() == [0.0, 0.0, -2.0, 2.0]
-    greedy = tensor([[0.0], [0.0], [math.nan], [9.0]])
-    ahead, has = subtract_baseline(
-        returns, known, GROUP, baseline="greedy", greedy_returns_BT=greedy
-    )
-    assert has[:, 0].tolist() == [True, False, False, True]
-    assert ahead[:, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
-
-
-@given(
-    st.lists(st.floats(-5, 5), min_size=2, max_size=8),
-    st.floats(-5, 5),
-    st.randoms(use_true_random=False),
-)
-def test_leave_one_out_ignores_a_shift_and_follows_a_permutation(
-    values: list[float], shift: float, random: object
-) -> None:
-    returns = tensor([[v] for v in values])
-    known = torch.ones_like(returns, dtype=torch.bool)
-    group = torch.arange(len(values)) % 2
-
-    def loo(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-        return subtract_baseline(x, known, g, baseline="leave_one_out")[0]
-
-    # A group of one has no baseline, so it has no advantage to shift either.
-    assert torch.allclose(loo(returns, group), loo(returns + shift, group), atol=1e-9)
-    order = list(range(len(values)))
-    random.shuffle(order)  # type: ignore[attr-defined]
-    assert torch.allclose(loo(returns, group)[order], loo(returns[order], group[order]))
-    # The advantages of a group sum to nothing.
-    assert float(loo(returns, group)[group == 0].sum()) == pytest.approx(0.0, abs=1e-9)
-
-
-def test_errors_name_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match="'mean'.*leave_one_out"):
-        subtract_baseline(RETURNS, KNOWN, GROUP, baseline="mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="greedy_returns_BT"):
-        subtract_baseline(RETURNS, KNOWN, GROUP, baseline="greedy")
 
 
 def test_whitening_uses_the_masked_elements_alone() -> None:

@@ -64,6 +64,36 @@ def test_k2_in_the_loss_has_the_gradient_of_the_kl_and_k1_has_none() -> None:
     )
 
 
+def exact_gradient(*, is_reversed: bool) -> torch.Tensor:
+    """Return the gradient by the policy's logits of KL(p || q), or of KL(q || p)."""
+    logits = LOGITS_P.clone().requires_grad_()
+    log_p, log_q = logits.log_softmax(0), LOGITS_Q.log_softmax(0)
+    first, second = (log_q, log_p) if is_reversed else (log_p, log_q)
+    (first.exp() * (first - second)).sum().backward()
+    assert logits.grad is not None
+    return logits.grad
+
+
+def reward_gradient(estimator: str) -> torch.Tensor:
+    """Return E_p[estimate * gradient of log p], the policy gradient of the price as a reward."""
+    logits = LOGITS_P.clone().requires_grad_()
+    log_p, log_q = logits.log_softmax(0), LOGITS_Q.log_softmax(0)
+    price = estimate_kl(log_p, log_q, estimator).detach()  # type: ignore[arg-type]
+    (log_p.detach().exp() * price * log_p).sum().backward()
+    assert logits.grad is not None
+    return logits.grad
+
+
+def test_the_gradient_of_each_estimator_in_each_place_is_what_is_documented() -> None:
+    right, reverse = (exact_gradient(is_reversed=r) for r in (False, True))
+    assert not torch.allclose(right, reverse, atol=1e-2)
+    assert torch.allclose(reward_gradient("k1"), right, atol=1e-12)
+    assert torch.allclose(score_gradient("k3"), reverse, atol=1e-12)
+    assert torch.allclose(reward_gradient("k3"), right - reverse, atol=1e-12)
+    for place in (right, reverse, right - reverse):
+        assert not torch.allclose(reward_gradient("k2"), place, atol=1e-3)
+
+
 @given(st.floats(-20, 0), st.floats(-20, 0))
 def test_k2_and_k3_are_never_negative_and_vanish_only_at_equality(
     p: float, q: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.objective.loss import (
+    Aggregation,
     clipped_policy_loss,
     entropy_loss,
     is_clipped,
     policy_gradient_loss,
     token_weights,
     value_loss,
+    weighted_policy_loss,
     weighted_sum,
 )
 
@@ -26,9 +29,7 @@ def surrogate(ratio: float, advantage: float, **kwargs: float) -> tuple[float, f
     """Return loss and its derivative by the log-prob, of one token with that ratio."""
     log_prob = torch.tensor([[math.log(ratio)]], requires_grad=True)
     settings = {"clip_low": 0.2, "clip_high": 0.3} | kwargs
-    loss = clipped_policy_loss(
-        log_prob, torch.zeros(1, 1), torch.tensor([[advantage]]), ONE, **settings
-    )
+    loss = clipped_policy_loss(log_prob, torch.tensor([[advantage]]), ONE, **settings)
     loss.backward()
     assert log_prob.grad is not None
     return loss.item(), log_prob.grad.item()
@@ -51,7 +52,6 @@ def test_clipped_surrogate_by_hand(
     assert surrogate(ratio, advantage) == pytest.approx((loss, derivative), abs=1e-5)
     clipped = is_clipped(
         torch.tensor([[math.log(ratio)]]),
-        torch.zeros(1, 1),
         torch.tensor([[advantage]]),
         clip_low=0.2,
         clip_high=0.3,
@@ -76,13 +76,56 @@ def test_at_ratio_one_ppo_has_the_gradient_of_reinforce() -> None:
         leaf = log_probs.clone().requires_grad_()
         if is_ppo:
             loss = clipped_policy_loss(
-                leaf, log_probs, advantages, weights, clip_low=1.0, clip_high=math.inf
+                leaf - log_probs, advantages, weights, clip_low=1.0, clip_high=math.inf
             )
         else:
             loss = policy_gradient_loss(leaf, advantages, weights)
         loss.backward()
         gradients.append(leaf.grad)
     assert torch.allclose(gradients[0], gradients[1], atol=1e-7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "derivative"),
+    [
+        (1.0, 2.0, -2.0),
+        (1.25, 2.0, -2.5),
+        (3.0, 2.0, -3.0),  # the weight is clipped to 1.5; the gradient stays
+        (3.0, -2.0, 3.0),
+        (0.01, 2.0, -0.02),  # no lower bound
+    ],
+)
+def test_cispo_by_hand(ratio: float, advantage: float, derivative: float) -> None:
+    log_prob = torch.tensor([[math.log(ratio)]], requires_grad=True)
+    loss = weighted_policy_loss(
+        log_prob,
+        log_prob,  # relative to log-probs of 0
+        torch.tensor([[advantage]]),
+        ONE,
+        clip_low=1.0,
+        clip_high=0.5,
+    )
+    loss.backward()
+    assert log_prob.grad is not None
+    # The derivative is -A * weight: none comes through the weight itself.
+    assert log_prob.grad.item() == pytest.approx(derivative, rel=1e-5)
+    assert loss.item() == pytest.approx(derivative * math.log(ratio), rel=1e-5)
+
+
+def test_cispo_has_a_lower_bound_if_asked() -> None:
+    log_prob = torch.tensor([[math.log(0.1)]], requires_grad=True)
+    loss = weighted_policy_loss(
+        log_prob, log_prob, ONE, ONE, clip_low=0.2, clip_high=0.5
+    )
+    loss.backward()
+    assert log_prob.grad is not None and log_prob.grad.item() == pytest.approx(-0.8)
+
+
+def test_clip_higher_lets_good_tokens_rise_further() -> None:
+    # DAPO: ratio 1.25 keeps its gradient under clip_high=0.28 and loses it under 0.2.
+    wide, narrow = (surrogate(1.25, 1.0, clip_high=c) for c in (0.28, 0.2))
+    assert wide == pytest.approx((-1.25, -1.25), abs=1e-5)
+    assert narrow == pytest.approx((-1.2, 0.0), abs=1e-5)
 
 
 def test_value_loss_is_pessimistic() -> None:
@@ -123,20 +166,27 @@ MASK = torch.tensor([[True, True, True], [True, False, False], [False, False, Fa
 def test_aggregations_by_hand() -> None:
     def weights(aggregation: str) -> list[list[float]]:
         return token_weights(
-            MASK, aggregation=aggregation, num_tokens=4, num_episodes=2  # type: ignore[arg-type]
+            MASK,
+            aggregation=aggregation,  # type: ignore[arg-type]
+            num_tokens=4,
+            num_episodes=2,
+            episode_limit=5,
         ).tolist()
 
-    assert weights("token_mean") == [[0.25] * 3, [0.25, 0, 0], [0, 0, 0]]
-    assert weights("episode_sum") == [[0.5] * 3, [0.5, 0, 0], [0, 0, 0]]
+    assert weights("token-mean") == [[0.25] * 3, [0.25, 0, 0], [0, 0, 0]]
+    assert weights("seq-mean-token-sum") == [[0.5] * 3, [0.5, 0, 0], [0, 0, 0]]
+    tenth = pytest.approx(0.1)
+    norm = weights("seq-mean-token-sum-norm")
+    assert norm == [[tenth] * 3, [tenth, 0, 0], [0, 0, 0]]
     third = pytest.approx(1 / 6)
-    assert weights("episode_mean") == [[third] * 3, [0.5, 0, 0], [0, 0, 0]]
+    assert weights("seq-mean-token-mean") == [[third] * 3, [0.5, 0, 0], [0, 0, 0]]
 
 
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=8).filter(any),
     st.integers(1, 4),
     st.integers(0, 3),
-    st.sampled_from(["token_mean", "episode_mean", "episode_sum"]),
+    st.sampled_from(list(get_args(Aggregation))),
     st.randoms(use_true_random=False),
 )
 def test_a_loss_does_not_depend_on_cut_order_or_padding(
@@ -145,6 +195,7 @@ def test_a_loss_does_not_depend_on_cut_order_or_padding(
     mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
     terms = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
     counts = {"num_tokens": sum(lengths), "num_episodes": sum(n > 0 for n in lengths)}
+    counts["episode_limit"] = 10
 
     def total(rows: list[int], extra: int) -> torch.Tensor:
         some = torch.nn.functional.pad(mask[rows], (0, extra))
@@ -164,8 +215,12 @@ def test_a_loss_does_not_depend_on_cut_order_or_padding(
 
 def test_local_counts_would_be_caught() -> None:
     with pytest.raises(ValueError, match="num_tokens=2.*4 tokens of 2 episodes"):
-        token_weights(MASK, aggregation="token_mean", num_tokens=2, num_episodes=2)
-    with pytest.raises(ValueError, match="'mean'.*token_mean"):
+        token_weights(MASK, aggregation="token-mean", num_tokens=2, num_episodes=2)
+    with pytest.raises(ValueError, match="episode_limit.*got None"):
+        token_weights(
+            MASK, aggregation="seq-mean-token-sum-norm", num_tokens=4, num_episodes=2
+        )
+    with pytest.raises(ValueError, match="'mean'.*token-mean"):
         token_weights(
             MASK, aggregation="mean", num_tokens=4, num_episodes=2  # type: ignore[arg-type]
         )

@@ -1,0 +1,103 @@
+"""The built-in suites, as the same plain data that a file holds (see `benchmarks.suite`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.commands.demo import DEMO
+
+__all__ = ["SUITES"]
+
+
+def _easiest(names: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"env": f"{name}-easy-v0"} for name in names]
+
+
+# A network that knows no word would find the right one among a thousand by luck alone.
+_WORDS: Mapping[str, Any] = {"vocabulary": "candidates"}
+
+SUITES: Mapping[str, Mapping[str, Any]] = {
+    "core": {
+        "summary": "five applications, a game, the preference model and three diagnostics",
+        "lm": "tiny",
+        # Of every algorithm that trains the language model, over its recipe's own; step sizes are
+        # those that suit the model, which the algorithms have by themselves.
+        "hyperparameters": {
+            "num_episodes": 64,
+            "group_size": 8,
+            "learning_rate_schedule": "linear",
+        },
+        "agents": {
+            "ppo": dict(DEMO["hyperparameters"]),
+            "sb3-a2c": _WORDS,
+            "sb3-dqn": _WORDS,
+            # Their rollouts of thousands of tokens would be most of a budget.
+            "sb3-maskable-ppo": {**_WORDS, "n_steps": 64, "batch_size": 128},
+            "sb3-ppo": {**_WORDS, "n_steps": 64, "batch_size": 128},
+            "sb3-recurrent-ppo": {**_WORDS, "n_steps": 64, "batch_size": 128},
+        },
+        "evaluation": {
+            "num_episodes": 200,
+            "num_side_episodes": 100,
+            "num_trial_goals": 25,
+            "num_trials": 4,
+        },
+        "tasks": [
+            *_easiest(
+                [
+                    "CustomerService",
+                    "VoiceAssistant",
+                    "SocialChat",
+                    "Tutoring",
+                    "Negotiation",
+                    "GuessNumber",
+                ]
+            ),
+            {"env": "Preference-v0"},
+            *_easiest(["Echo", "Recall"]),
+            {"env": "KeywordBandit-v0"},
+        ],
+    },
+    "apps": {
+        "extends": "core",
+        "summary": "the applications",
+        "tasks": _easiest(
+            [
+                "CustomerService",
+                "VoiceAssistant",
+                "SocialChat",
+                "Tutoring",
+                "Negotiation",
+            ]
+        ),
+    },
+    "games": {
+        "extends": "core",
+        "summary": "the games",
+        "tasks": _easiest(
+            ["TwentyQuestions", "GuessPlace", "GuessNumber", "Wordle", "Mastermind"]
+        ),
+    },
+    "diagnostics": {
+        "extends": "core",
+        "summary": "the diagnostics, one ability each",
+        "tasks": [
+            *_easiest(
+                [
+                    "Echo",
+                    "CopyBack",
+                    "Recall",
+                    "RecallMany",
+                    "Umbrella",
+                    "Passphrase",
+                    "Paraphrase",
+                    "ProxyFlaw",
+                    "Drift",
+                ]
+            ),
+            {"env": "KeywordBandit-v0"},
+        ],
+    },
+}
+"""Name -> suite."""
