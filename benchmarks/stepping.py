@@ -4,7 +4,8 @@
 
 Ours: 64 dialogues of `ChatVectorEnv`, each turn with the reply's ids read and decoded, the
 simulator, the user's words tokenised, observations, masks, reward components and `info`; the resets
-between episodes are paid by the turns. GEM's: 64
+between episodes are paid by the turns. Each round plays episodes that none before it has played,
+with a tokenizer that has seen those of the earlier rounds alone. GEM's: 64
 of its environments stepped one after the other, strings in and strings out, nothing else: no
 tokens, no spaces, no masks. The difference is the price of the contract.
 """
@@ -12,15 +13,19 @@ tokens, no spaces, no masks. The difference is the price of the contract.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib
+import itertools
 import time
 from typing import Any, Callable
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 import chat_envs
 from benchmarks.measurement import compare, write_result
+from chat_envs.tokenizer import load_tokenizer
 
 __all__ = ["expert_steps", "gem_steps", "main"]
 
@@ -29,32 +34,47 @@ STEPS = 60
 
 
 def expert_steps(env_id: str) -> Callable[[], float]:
-    """Return a measurement of seconds a turn, with the expert's replies.
+    """Return a measurement of seconds a turn, with the expert's replies; each call plays new ones.
 
-    The replies are scripted before the clock starts: what an agent costs is not what we measure.
+    The replies are scripted before the clock starts, in another environment: what an agent costs is
+    not what we measure, and what it said is not in the measured tokenizer's cache.
     """
-    env: Any = gymnasium.make_vec(
-        env_id, NUM_ENVS, vectorization_mode="vector_entry_point"
-    ).unwrapped
-    env.reset(seed=0)
-    actions, num_turns = [], 0
-    for _ in range(STEPS):
-        # An environment whose episode is over is reset in this step: no turn.
-        num_turns += sum(not e.is_over for e in env.envs)
-        action = np.stack(
-            [e.encode("" if e.is_over else e.expert_reply()) for e in env.envs]
-        )
-        actions.append(action)
-        env.step(action)
+    tokenizer = copy.copy(load_tokenizer())  # with nothing in its cache
+    scripted, env = _make(env_id), _make(env_id, tokenizer=tokenizer)
+    seeds = itertools.count()
 
     def measure() -> float:
-        env.reset(seed=0)
+        seed = next(seeds)
+        actions, num_turns = _script(scripted, seed)
+        env.reset(seed=seed)
         start = time.perf_counter()
         for action in actions:
             env.step(action)
         return (time.perf_counter() - start) / num_turns
 
     return measure
+
+
+def _make(env_id: str, **kwargs: Any) -> Any:
+    return gymnasium.make_vec(
+        env_id, NUM_ENVS, vectorization_mode="vector_entry_point", **kwargs
+    ).unwrapped
+
+
+def _script(env: Any, seed: int) -> tuple[list[npt.NDArray[np.int64]], int]:
+    """Return the expert's actions from a seed on, and how many of them are turns."""
+    env.reset(seed=seed)
+    actions, num_turns = [], 0
+    for _ in range(STEPS):
+        # An environment whose episode is over is reset in this step: no turn.
+        num_turns += sum(not e.is_over for e in env.envs)
+        actions.append(
+            np.stack(
+                [e.encode("" if e.is_over else e.expert_reply()) for e in env.envs]
+            )
+        )
+        env.step(actions[-1])
+    return actions, num_turns
 
 
 def gem_steps() -> Callable[[], float] | None:

@@ -104,7 +104,7 @@ def stack_padded(contexts: Sequence[TokenContext], name: str) -> npt.NDArray[Any
     if name == "attention_mask":
         lengths = np.array([len(context) for context in contexts])
         is_filled = np.arange(capacity) < lengths[:, None]
-        return np.asarray(is_filled, dtype=np.int8)
+        return is_filled.view(np.int8)
     rows = [context._row(name) for context in contexts]
     return np.concatenate(rows).reshape(len(rows), capacity)
 

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Iterable, Protocol, Sequence
@@ -25,7 +26,10 @@ CONTROL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>
 MAX_ENTRIES = 1024
 # One digit is one token; a word, a digit or a sign takes the space before it along.
 _PIECES = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s"
-_CACHED_TEXTS = 16384
+# `_PIECES` as Python's `re` says it, for ASCII alone.
+_ASCII_PIECES = re.compile(r" ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9]+|\s", re.ASCII)
+_CACHED_TEXTS, _CACHED_PIECES = 16384, 65536
+_LONGEST_PIECE = 64  # a longer one is no word, and would fill the cache
 _MAX_CHARACTERS_A_TOKEN = 64
 # What transformers reads beside `tokenizer.json`. The space before a text, which `encode` puts
 # there, is the template's.
@@ -120,7 +124,9 @@ class BuiltinTokenizer:
                 self._bytes[index] = bytes(alphabet[character] for character in token)
         self.pad_id = PAD
         self.control_ids = frozenset(range(len(CONTROL_TOKENS)))
+        self._splits_by_pieces = json.dumps(_PIECES) in data
         self._encode_cached = functools.lru_cache(_CACHED_TEXTS)(self._encode)
+        self._encode_piece = functools.lru_cache(_CACHED_PIECES)(self._encode_whole)
 
     def __len__(self) -> int:
         return self._length
@@ -135,8 +141,17 @@ class BuiltinTokenizer:
         return self  # immutable: copies of a spec share it
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        encoding = self._tokenizer.encode(" " + plain(text), add_special_tokens=False)
-        return tuple(encoding.ids)
+        """Return the ids piece by piece: most are known, whatever text they stand in."""
+        if not (self._splits_by_pieces and text.isascii()):
+            return self._encode_whole(" " + plain(text))
+        ids: list[int] = []
+        for piece in _ASCII_PIECES.findall(" " + text):
+            short = len(piece) <= _LONGEST_PIECE
+            ids += self._encode_piece(piece) if short else self._encode_whole(piece)
+        return tuple(ids)
+
+    def _encode_whole(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of `text` as plain text: never a control id.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import sys
@@ -38,6 +39,32 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 def test_text_survives_encoding_and_decoding(text: str) -> None:
     for tokenizer in (TOKENIZER, BYTES_ALONE):
         assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
+WORDS = st.lists(
+    st.sampled_from(["order", "Order", "  ", "7", "?!", "<|end|>", "x" * 70])
+)
+
+
+@given(st.one_of(TEXT, ASCII, WORDS.map(" ".join)))
+@example("\x1c\x1d\x0b\x85 a\x7f")
+@example("\r\n\t two  spaces ")
+@example("a1b22 'tis _under_score")
+def test_pieces_are_encoded_as_the_whole_text_is(text: str) -> None:
+    for tokenizer in (TOKENIZER, BYTES_ALONE):
+        whole = tokenizer._tokenizer.encode(" " + text, add_special_tokens=False)
+        assert list(tokenizer.encode(text)) == whole.ids
+
+
+def test_a_tokenizer_that_splits_otherwise_encodes_whole_texts() -> None:
+    record = json.loads(TOKENIZER.to_json())
+    del record["pre_tokenizer"]["pretokenizers"][0]  # merges may now cross words
+    other = BuiltinTokenizer(json.dumps(record), name="other")
+    text = "May I have the order number?"
+    whole = other._tokenizer.encode(" " + text, add_special_tokens=False)
+    assert list(other.encode(text)) == whole.ids
+    assert other.decode(other.encode(text)) == text
 
 
 @given(st.text(), st.sampled_from(CONTROL_TOKENS))

@@ -50,6 +50,18 @@ def test_set_reaches_every_group() -> None:
     assert found.checkpoint_every == 7
 
 
+def test_a_reward_is_a_name_or_a_mapping_beside_other_keywords() -> None:
+    found = config("--reward", "proxy:vader", "--set", "env_kwargs.max_turns=4")
+    assert found.env_kwargs == {"reward": "proxy:vader", "max_turns": 4}
+    found = config("--reward", '{"task": 1.0, "length_band": 0.5}')
+    assert found.env_kwargs == {"reward": {"task": 1.0, "length_band": 0.5}}
+
+
+def test_set_wins_over_the_flag_of_a_reward() -> None:
+    found = config("--reward", "gold", "--set", "env_kwargs.reward=proxy:vader")
+    assert found.env_kwargs == {"reward": "proxy:vader"}
+
+
 def test_a_file_gives_the_same_fields_and_flags_win(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(
