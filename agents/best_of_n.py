@@ -1,9 +1,10 @@
 """Best of n at inference: play several whole episodes of one goal and keep the best.
 
-Nothing is trained, and it is the baseline that any training should beat: at a distance of
-log n - (n - 1) / n nats from the policy, no other policy earns more of the reward that chooses
-(Stiennon et al. 2020, arXiv:2009.01325). The best is chosen by what is paid; what the task itself
-pays, gold, is reported beside it.
+Nothing is trained, and it is the baseline that any training is measured against: it stays within
+log n - (n - 1) / n nats of the policy (Stiennon et al. 2020, arXiv:2009.01325) and makes good use
+of them (better than PPO at equal distance: Gao et al. 2022, arXiv:2210.10760), though it is not
+quite the policy that earns most of the reward that chooses. The best is chosen by what is paid;
+what the task itself pays, gold, is reported beside it.
 
 Shape legend: E goals (seeds), N episodes of each.
 """

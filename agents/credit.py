@@ -2,7 +2,11 @@
 
 Rewards arrive once a turn. `credit` says which of them a token is paid: those of the whole episode,
 those from its own turn on, or those from its own turn on less the price of drift from its own
-*token* on. What is left after a baseline may be scaled.
+*token* on. What is left after a baseline may be scaled. A price by token is subtracted after that,
+so it is in the unit of the scaled advantages, except that `batch` scales both.
+
+There is no critic, so what a truncated episode would still have earned is nobody's guess: it counts
+as nothing.
 
 Shape legend: N episodes of a rollout, K action tokens, T turns.
 """
@@ -34,8 +38,11 @@ __all__ = ["CreditRule", "returns_of"]
 def returns_of(
     rewards_NT: torch.Tensor, valid_NT: torch.Tensor, *, credit: Credit, discount: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (N, T) returns that each turn is paid, and (N, T) bool, whether each is known."""
-    returns_NT = discounted_returns(rewards_NT, discount)
+    """Return (N, T) returns that each turn is paid, and (N, T) bool, whether each is known.
+
+    They are float64, so that the same rewards in another order sum to the same return.
+    """
+    returns_NT = discounted_returns(rewards_NT.double(), discount)
     known_NT = known_returns(valid_NT)
     if credit == "episode":  # every turn is paid what the first is
         return (
@@ -54,7 +61,7 @@ class CreditRule:
         baseline: what a return is compared with.
         scale: unit of the advantages. `group_std`: their group's standard deviation. `batch`:
             shifted and scaled over the batch's tokens (REINFORCE++, Hu et al. 2025,
-            arXiv:2501.03262, equation 6). `return_batch`: likewise over the batch's turns, of which
+            arXiv:2501.03262). `return_batch`: likewise over the batch's turns, of which
             each counts once whatever its length ("return batch normalisation", Liu et al. 2025,
             arXiv:2510.01051).
         discount: a turn.
@@ -109,7 +116,7 @@ class CreditRule:
             is_played_NT = torch.arange(has_NT.shape[1], device=device) < num_turns_N1
             advantages_NT = whiten(advantages_NT, has_NT & is_played_NT)
         mask_NK = actions.mask & actions.from_turns(has_NT)
-        advantages_NK = actions.from_turns(advantages_NT)
+        advantages_NK = actions.from_turns(advantages_NT.to(rewards_NT.dtype))
         if is_by_token:
             assert price_NK is not None
             advantages_NK = advantages_NK - self._price_to_go(price_NK, actions)

@@ -2,8 +2,9 @@
 
 One update: several replies to one prompt are played, the best of each group are kept, and the
 policy takes cross-entropy steps on their tokens. RAFT (Dong et al. 2023, arXiv:2304.06767) keeps
-the best of a group; STaR (Zelikman et al. 2022, arXiv:2203.14465) keeps what is right, which
-`least_return` says. There is no ratio, no baseline and no price of drift.
+the one best of a group (`keep_share` of at most 1 / group_size); STaR (Zelikman et al. 2022,
+arXiv:2203.14465) keeps what is right, which `least_return` says. There is no ratio, no baseline and
+no price of drift.
 """
 
 from __future__ import annotations
@@ -90,9 +91,9 @@ def best_episodes(
         num_best = max(math.ceil(keep_share * len(rows) - 1e-9), 1)
         known = [(-value, row) for row in rows if (value := returns[row]) is not None]
         best = sorted(known)[:num_best]
-        kept += [
-            row for worth, row in best if least_return is None or -worth >= least_return
-        ]
+        # And 0.7 + 0.1 is as much as 0.8.
+        least = -math.inf if least_return is None else least_return - 1e-9
+        kept += [row for worth, row in best if -worth >= least]
     return sorted(kept)
 
 

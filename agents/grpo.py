@@ -6,8 +6,9 @@ are settings of it (`agents.recipe` has their numbers).
 
 DAPO's dynamic sampling: a group whose members all earn the same teaches nothing. It is left out,
 and more groups are played until the update is full or `max_refills` is reached. What is played
-follows from (seed, iteration), so a resumed run plays the same. The figures of an iteration
-describe all that was played, not only what was kept.
+follows from (seed, iteration), so a resumed run plays the same. Returns, successes and lengths of
+an iteration describe all that was played; drift and what is measured while training only what was
+kept.
 
 Shape legend: N episodes of a rollout, K action tokens, T turns.
 """

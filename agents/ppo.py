@@ -186,8 +186,7 @@ class PPO(Algorithm):
         """Return advantages and returns of the agent's tokens.
 
         The critic's targets may have a trace of their own, so that it can be unbiased (1) while the
-        advantages are not ("decoupled GAE": VC-PPO, Yuan et al. 2025, arXiv:2503.01491, section
-        3.2).
+        advantages are not ("decoupled GAE": VC-PPO, Yuan et al. 2025, arXiv:2503.01491).
         """
         config, device = self.config, self.lm.device
         valid_NK = actions.from_turns(rollout.reward_valid(device))

@@ -83,7 +83,7 @@ RECIPES: Mapping[str, Recipe] = {
     # grad = mean of (R - baseline) grad log p.
     "reinforce": Recipe(REINFORCE, "Williams 1992"),
     # A_i = R_i - mean of the others of the group; the log-prob of the whole episode, summed; drift
-    # is paid for in the reward (section 3).
+    # is paid for in the reward (0.03: appendix C).
     "rloo": Recipe(
         REINFORCE,
         "Ahmadian et al. 2024, arXiv:2402.14740",
@@ -93,13 +93,14 @@ RECIPES: Mapping[str, Recipe] = {
             "kl_coefficient": 0.03,
         },
     ),
-    # A = R - R(greedy reply), equation 5.
+    # A = R - R(greedy reply).
     "remax": Recipe(
         REINFORCE,
         "Li et al. 2023, arXiv:2310.10505",
         {"baseline": "greedy", "aggregation": "seq-mean-token-sum"},
     ),
-    # A_t = R - beta * sum over i >= t of KL_i, whitened over the batch: no critic, no group.
+    # A_t = R - beta * sum over i >= t of KL_i, whitened over the batch: no critic, no group. The
+    # price, here and below, is a choice of ours.
     "reinforce_pp": Recipe(
         GRPO,
         "Hu et al. 2025, arXiv:2501.03262",
@@ -134,7 +135,8 @@ RECIPES: Mapping[str, Recipe] = {
         "Liu et al. 2025, arXiv:2503.20783",
         {"scale": "none", "aggregation": "seq-mean-token-sum-norm", **_NO_KL},
     ),
-    # Equations 8 to 13: clip-higher, dynamic sampling, token mean, soft overlong punishment.
+    # Equations 8 to 13: clip-higher, dynamic sampling, token mean, soft overlong punishment (its
+    # last fifth: 4,096 of 20,480 tokens).
     "dapo": Recipe(
         GRPO,
         "Yu et al. 2025, arXiv:2503.14476",
@@ -167,7 +169,7 @@ RECIPES: Mapping[str, Recipe] = {
             **_NO_KL,
         },
     ),
-    # Cross-entropy on the best of each group.
+    # Cross-entropy on the best of each group: a quarter of it, where RAFT keeps one.
     "expert_iteration": Recipe(
         FilteredCloning, "Dong et al. 2023 (RAFT), arXiv:2304.06767"
     ),

@@ -14,10 +14,15 @@ import numpy as np
 
 from benchmarks.analysis_curve import analyse_curves, over_optimisation
 from benchmarks.cell import FINAL, Cell
-from benchmarks.language_health import HEALTH_FIELDS
+from benchmarks.cell_summary import (
+    mean_language,
+    mean_pass_hat_k,
+    spending,
+    spending_warnings,
+)
 from benchmarks.result_folder import Results
 from benchmarks.run_table import FAILED_SCORE, RowsError, RunTable, settle, tags_of
-from benchmarks.score import MIN_RUNS, Floats, TooFewRunsError, check_runs, pass_hat_k
+from benchmarks.score import MIN_RUNS, Floats, TooFewRunsError, check_runs
 from benchmarks.score_bootstrap import (
     NUM_REPLICATES,
     Estimate,
@@ -130,9 +135,9 @@ class _Analysis:
                 name: shown(compute, len(cells))
                 for name, compute in self._statistics(agent).items()
             },
-            "pass_hat_k": _pass_hat_k(cells),
+            "pass_hat_k": mean_pass_hat_k(cells),
             "language": {
-                when: _mean_language(cells, when) for when in ("final", "start")
+                when: mean_language(cells, when) for when in ("final", "start")
             },
             "diagnostics": self._diagnostics(agent),
             "warnings": self._warnings(agent, cells),
@@ -190,6 +195,8 @@ class _Analysis:
             found.append(
                 f"{num_failed} of {len(cells)} runs failed and count as {FAILED_SCORE:g}"
             )
+        by_task = [self.table.of(agent, task) for task in self.table.tasks]
+        found += spending_warnings(by_task)
         return [text for text in found if text]
 
     def _diagnostics(self, agent: str) -> dict[str, float]:
@@ -223,6 +230,7 @@ class _Analysis:
 
         return {
             "score": shown(estimate, len(cells)),
+            "spent": spending(cells),
             "num_failed": sum(cell.status != "done" for cell in cells),
             "runs": [
                 {
@@ -321,36 +329,6 @@ def _all(table: RunTable) -> list[Cell]:
 def _failure(cell: Cell) -> dict[str, Any]:
     names = ("agent", "env", "seed", "kind", "status", "error", "command")
     return {name: getattr(cell, name) for name in names}
-
-
-def _mean_language(cells: Sequence[Cell], when: str) -> dict[str, float | None]:
-    """Return the mean over tasks of the mean over runs of every field."""
-    found: dict[str, float | None] = {}
-    for name in HEALTH_FIELDS:
-        by_task: dict[str, list[float]] = {}
-        for cell in cells:
-            value = getattr(cell.language.get(when), name, None)
-            if value is not None:
-                by_task.setdefault(cell.env, []).append(value)
-        means = [float(np.mean(values)) for values in by_task.values()]
-        found[name] = float(np.mean(means)) if means else None
-    return found
-
-
-def _pass_hat_k(cells: Sequence[Cell]) -> dict[str, float]:
-    """Return k -> pass^k, the mean over runs, for every k that all trials allow."""
-    trials = [
-        cell.evaluations["final_trials"].trials()
-        for cell in cells
-        if "final_trials" in cell.evaluations
-    ]
-    if not trials:
-        return {}
-    most = min(min(number) for _, number in trials)
-    return {
-        str(k): float(np.mean([pass_hat_k(won, n, k) for won, n in trials]))
-        for k in range(1, most + 1)
-    }
 
 
 def _scripts(table: RunTable) -> list[dict[str, Any]]:

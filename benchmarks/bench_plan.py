@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.tracking import differences, plain_json
 from benchmarks.cell import Cell
 from benchmarks.job import Job
+from benchmarks.job_run import anchors_of
 from benchmarks.result_folder import (
     Plan,
     Problem,
@@ -21,7 +22,13 @@ from benchmarks.result_folder import (
 )
 from chat_envs import anchors
 
-__all__ = ["Bench", "find_finished", "stale_anchors", "write_bench_plan"]
+__all__ = [
+    "Bench",
+    "difference_of",
+    "find_finished",
+    "stale_anchors",
+    "write_bench_plan",
+]
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,12 @@ def find_finished(
     waiting: list[Job] = []
     replaced: list[Job] = []
     remarks: list[str] = []
+    versions: dict[str, str] = {}  # each takes a moment to compute
     for job in jobs:
         found = read_cell(folder, *job.key)
-        why = _why_again(found, job, is_retrying)
+        if found is not None and job.env not in versions:
+            versions[job.env] = anchors.version(job.env)
+        why = _why_again(found, job, versions.get(job.env, ""), is_retrying)
         if isinstance(found, Cell) and not why:
             finished.append((job, found))
             continue
@@ -91,15 +101,35 @@ def find_finished(
 _RETRIED = "it was not done"
 
 
-def _why_again(found: Cell | Problem | None, job: Job, is_retrying: bool) -> str:
+def _why_again(
+    found: Cell | Problem | None, job: Job, version: str, is_retrying: bool
+) -> str:
     if found is None:
         return "there is no cell"
     if isinstance(found, Problem):
         return f"{found.kind}, {found.text}"
-    wanted = json.loads(json.dumps(plain_json(job.config())))
-    if lines := differences(found.config, wanted):
-        return "; ".join(lines[:4])
+    if why := difference_of(found, job, version):
+        return why
     return _RETRIED if is_retrying and found.status != "done" else ""
+
+
+def difference_of(cell: Cell, job: Job, version: str) -> str:
+    """Return why a cell is not what the job would make; "" where it is.
+
+    Args:
+        cell: of the same agent, environment and seed.
+        job: what is wanted.
+        version: of the environment now, as `anchors.version` says it.
+    """
+    wanted = json.loads(json.dumps(plain_json(job.config())))
+    if lines := differences(cell.config, wanted):
+        return "; ".join(lines[:4])
+    made_in = cell.provenance.get("environment")
+    if made_in is not None and made_in != version:
+        return "its environment has changed since"
+    if cell.anchors != anchors_of(job):
+        return "the anchors of its environment have changed since"
+    return ""
 
 
 def write_bench_plan(folder: Path, jobs: Sequence[Job]) -> None:

@@ -11,6 +11,7 @@ my-agent, module:Class  an agent from outside (`benchmarks.own_agent`)
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -48,6 +49,7 @@ CONTROLS: Mapping[str, Mapping[str, Any]] = {
 """Suffix of a negative control -> what makes it one."""
 _SCRIPTS = ("expert", "blind", *RANDOM_REPLIERS)
 _SCRIPT = "script:"
+_MAX_NAME = 240  # bytes, as it is written in a path
 _GROUPS: Mapping[str, Sequence[str]] = {
     "hostile": tuple(f"{_SCRIPT}{name}" for name in HOSTILE_REPLIERS)
 }
@@ -134,6 +136,11 @@ def check_overrides(suite: Suite) -> None:
 def _read(name: str) -> Contestant:
     if name.startswith(_SCRIPT):
         return Contestant(name=name, base=name.removeprefix(_SCRIPT), family="script")
+    if len(urllib.parse.quote(name, safe="")) > _MAX_NAME:
+        raise ValueError(
+            f"{name[:60]}...: the name is too long for a file; write settings in a suite's file, "
+            "under agents."
+        )
     head, plus, control = name.partition("+")
     base, at, settings = head.partition("@")
     if plus and control not in CONTROLS:

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurement import RESULTS, newest, source_of
-from benchmarks.reward_figures import render_overoptimization
+from benchmarks.reward_figures import (
+    render_overoptimization,
+    render_pipelines,
+    render_reward_models,
+)
 
 __all__ = ["PAGES", "render", "render_learning", "rewrite"]
 
@@ -21,6 +25,8 @@ _ROOT = Path(__file__).parent.parent
 README = _ROOT / "README.md"
 LEARNING = _ROOT / "docs" / "learning.md"
 OVEROPTIMIZATION = _ROOT / "docs" / "overoptimization.md"
+PIPELINE = _ROOT / "docs" / "pipeline.md"
+REWARD_MODEL = _ROOT / "docs" / "reward_model.md"
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 
@@ -171,6 +177,8 @@ PAGES = {
     README: render,
     LEARNING: render_learning,
     OVEROPTIMIZATION: render_overoptimization,
+    PIPELINE: render_pipelines,
+    REWARD_MODEL: render_reward_models,
 }
 """What is rendered between the marks of which page."""
 

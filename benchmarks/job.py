@@ -169,7 +169,7 @@ def check_job(job: Job) -> None:
             signature = inspect.signature(find_own_agent(job.base))
             signature.bind(job.env, job.seed, job.env_kwargs, **job.settings)
         elif job.family == "sb3":
-            make_sb3_agent(job)
+            _check_sb3(job)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{job.agent} on {job.env}: {error}") from error
 
@@ -185,6 +185,14 @@ def make_sb3_agent(job: Job) -> Any:
     except ImportError as error:
         raise ValueError(f"it needs `pip install chat-envs[sb3]` ({error})") from error
     return sb3.make_agent(job.base, env_kwargs=dict(job.env_kwargs), **job.settings)
+
+
+def _check_sb3(job: Job) -> None:
+    agent = make_sb3_agent(job)
+    # What it may write is known of an environment alone.
+    make_env = importlib.import_module("agents.sb3").ChatVecEnv
+    words = agent.settings["vocabulary"]
+    make_env(job.env, 1, vocabulary=words, **job.env_kwargs).close()
 
 
 def train_config(job: Job) -> TrainConfig:

@@ -44,7 +44,13 @@ from benchmarks.player import (
 from chat_envs import anchors
 from chat_envs.anchors import Anchors
 
-__all__ = ["choose_transcripts", "describe_rollout", "failed_cell", "run_job"]
+__all__ = [
+    "anchors_of",
+    "choose_transcripts",
+    "describe_rollout",
+    "failed_cell",
+    "run_job",
+]
 
 _NUM_RANDOM = 2  # transcripts that nobody chose
 
@@ -222,13 +228,13 @@ def _cell(
         budget={"tokens": job.budget},
         config=job.config(),
         command=job.command,
-        anchors=_anchors(job),
+        anchors=anchors_of(job),
         provenance={**_provenance(job), **cost},
         **{part.name: getattr(found, part.name) for part in dataclasses.fields(found)},
     )
 
 
-def _anchors(job: Job) -> Anchors | None:
+def anchors_of(job: Job) -> Anchors | None:
     """Return the stored anchors; None where a keyword makes another task of the environment."""
     kwargs = {k for k in job.env_kwargs if k not in ("reward", "on_error", "timeout_s")}
     if kwargs - NEUTRAL_KEYWORDS:

@@ -5,7 +5,6 @@ Shape legend: N dialogues, C ids of a context, R ids of a reply.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,17 +39,11 @@ class SB3Player:
         # Builds the network and trains nothing, so that the beginning can be scored too.
         self._agent.learn(job.env, 0, seed=job.seed)
 
-    def play(self, goals: Goals) -> Rollout | None:
-        """Return the episodes; None of goals that are tried several times."""
-        if goals.repeats > 1:
-            return None
-        # By name: what it needs is optional.
-        scored = importlib.import_module("agents.sb3").evaluate_sb3(
-            self._agent.model,
-            self._job.env,
-            num_episodes=goals.number,
+    def play(self, goals: Goals) -> Rollout:
+        """Return the episodes."""
+        scored = self._agent.evaluate(
+            seeds=goals.seeds,
             split=goals.split,
-            vocabulary=self._agent.settings["vocabulary"],
             is_greedy=goals.is_greedy,
             num_envs=NUM_ENVS,
             env_kwargs=evaluation_kwargs(self._job.env_kwargs),
@@ -64,6 +57,7 @@ class SB3Player:
         self._agent.learn(
             self._job.env, total_tokens, seed=self._job.seed, callback=watch
         )
+        watch.end(int(self._agent.model.num_timesteps))
         return watch.log.curve()
 
     def mean_log_prob(self, rollout: Rollout) -> None:
@@ -77,6 +71,7 @@ class _EpisodeWatch:
         self.log = CurveLog(is_paid_otherwise)
         self._every = max(total_tokens // _NUM_POINTS, 1)
         self._next = self._every
+        self._noted = 0
         self._num_turns = 0
         self._returns: list[float] = []
 
@@ -88,11 +83,19 @@ class _EpisodeWatch:
                 self._num_turns += int(info.get("turn", 0))
         num_tokens = int(variables["self"].num_timesteps)
         if num_tokens >= self._next and self._returns:
-            mean = float(np.mean(self._returns))
-            self.log.add(self._num_turns, num_tokens, {"return": mean})
-            self._returns = []
+            self._note(num_tokens)
             self._next = num_tokens + self._every
         return True
+
+    def end(self, num_tokens: int) -> None:
+        """Note the end, so that the last point tells what was spent."""
+        if num_tokens > self._noted:
+            self._note(num_tokens)
+
+    def _note(self, num_tokens: int) -> None:
+        known = {"return": float(np.mean(self._returns))} if self._returns else {}
+        self.log.add(self._num_turns, num_tokens, known)
+        self._returns, self._noted = [], num_tokens
 
 
 class OwnPlayer:

@@ -32,7 +32,7 @@ from benchmarks.report_figure import (
     draw_task_curve,
     style_of,
 )
-from benchmarks.report_text import COLUMNS, render_markdown
+from benchmarks.report_text import COLUMNS, render_markdown, tokens_words
 from benchmarks.result_folder import Results
 from benchmarks.run_table import settle
 from benchmarks.score_bootstrap import NUM_REPLICATES
@@ -125,6 +125,7 @@ def render_page(
         "scripts": _best_scripts(analysis["scripts"]),
         "styles": styles,
         "columns": COLUMNS,
+        "tokens_words": tokens_words,
         "health": HEALTH_FIELDS,
         "has_language": _has_language(agents),
         "diagnostics": diagnostics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLUMNS", "escape", "render_markdown"]
+__all__ = ["COLUMNS", "escape", "render_markdown", "tokens_words"]
 
 COLUMNS = (
     ("iqm", "IQM"),
@@ -122,10 +122,26 @@ def _tasks(analysis: Mapping[str, Any]) -> list[str]:
             entry = found["agents"][agent]
             lost = entry["num_failed"]
             told = f"; {lost} of {len(entry['runs'])} failed" if lost else ""
-            cells.append(_estimate(entry["score"]) + told)
+            cells.append(_estimate(entry["score"]) + told + _spending(entry["spent"]))
         rows.append([escape(task), _number(found["start"]), *cells])
     heading = ["task", "start", *map(escape, agents)]
     return ["## Task by task", "", *_table(heading, rows), ""]
+
+
+def _spending(spent: Mapping[str, Any] | None) -> str:
+    if spent is None or not spent["is_off"]:
+        return ""
+    return f"; spent {tokens_words(spent)}"
+
+
+def tokens_words(spent: Mapping[str, Any]) -> str:
+    """Return how many tokens runs spent, of how many.
+
+    >>> tokens_words({"low": 1024, "high": 1024, "budget": 200})
+    '1,024 of 200 tokens'
+    """
+    ends = dict.fromkeys(f"{spent[end]:,.0f}" for end in ("low", "high"))
+    return f"{' to '.join(ends)} of {spent['budget']:,.0f} tokens"
 
 
 def _weaknesses(weaknesses: Mapping[str, Any]) -> list[str]:

@@ -20,17 +20,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agents.tracking import plain_json
+from benchmarks.bench_plan import difference_of
 from benchmarks.cell import Cell
 from benchmarks.job import Job
 from benchmarks.job_lock import JobLock
 from benchmarks.job_run import failed_cell
 from benchmarks.result_folder import CELLS, cell_path, read_cell, write_cell
+from chat_envs import anchors
 
 __all__ = ["Ended", "Running", "Watcher", "run_jobs"]
 
 WORK = "jobs"  # beside the cells: locks, and the logs of jobs that are not done
 _POLL_SECONDS = 0.1
 _LOG_TAIL = 1_500  # characters of a log that a cell keeps
+_MAX_LOG = 8_000_000  # bytes; of one that grows further the end is kept
+_OTHER = (
+    "of other settings"  # what another runner made, which is not what was asked for
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Ended:
 
     Attributes:
         job: it.
-        status: of its cell.
+        status: of its cell; `of other settings` where another runner made another one of that
+            name.
         seconds: of the wall clock; None where another runner did it.
     """
 
@@ -69,6 +76,14 @@ class Running:
         with self.log.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - number, 0))
             return file.read().decode("utf-8", "replace").strip()
+
+    def cut_log(self) -> None:
+        """Leave the end of a log that has grown too long: an agent may print without end."""
+        if self.log.stat().st_size > _MAX_LOG:
+            tail = self.last_words(_LOG_TAIL)
+            os.truncate(self.log, 0)
+            with self.log.open("ab") as file:
+                file.write(f"[... too long ...]\n{tail}\n".encode())
 
 
 class Watcher(Protocol):
@@ -146,13 +161,16 @@ class _Work:
                 self.waiting.append(job)  # another runner has it; look again later
             elif isinstance(cell := read_cell(self.folder, *job.key), Cell):
                 lock.release()  # another runner has done it
-                self._end(Ended(job, cell.status, None))
+                version = anchors.version(job.env)
+                status = _OTHER if difference_of(cell, job, version) else cell.status
+                self._end(Ended(job, status, None))
             else:
                 self.running[free[0]] = self._start(job, free[0], lock)
 
     def _start(self, job: Job, seat: int, lock: JobLock) -> Running:
         log = _work_path(self.folder, job, ".log")
-        with log.open("wb") as output:
+        log.unlink(missing_ok=True)
+        with log.open("ab") as output:  # appending, so that it can be cut
             # -P: the user's folder may have a `benchmarks` of its own.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "benchmarks.job_process", self.folder],
@@ -176,6 +194,7 @@ class _Work:
     def reap(self) -> None:
         """See to the jobs that have ended, or should have."""
         for running in list(self.running.values()):
+            running.cut_log()
             code = running.process.poll()
             if code is None and running.seconds > self.timeout_s:
                 self._kill(running)

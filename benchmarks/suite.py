@@ -26,7 +26,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from agents.commands.terminal import parse_yaml
+from agents.experience.dialogue import make_env
 from agents.experience.script import check_script
 from agents.hyperparameter import build_config, check_hyperparameters, hyperparameter
 from agents.sft import SFTConfig
@@ -210,6 +213,7 @@ def _task(record: Any, number: int, shared: Mapping[str, Any]) -> Task:
         raise SuiteError(f"{where} lacks env, the id of an environment")
     env = find(record["env"]).id
     setting = SETTINGS.get(env.removeprefix("chat_envs/"))
+    env_kwargs = _env_kwargs(record.get("env_kwargs", {}), env, where)
     budget = record.get("budget", setting and setting.total_tokens)
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         raise SuiteError(f"{where}.budget must be a number of tokens, got {budget!r}")
@@ -223,12 +227,27 @@ def _task(record: Any, number: int, shared: Mapping[str, Any]) -> Task:
         }
     return Task(
         env=env,
-        env_kwargs=_mapping(record.get("env_kwargs", {}), f"{where}.env_kwargs"),
+        env_kwargs=env_kwargs,
         budget=budget,
         warm_start=_warm_start(record.get("warm_start", usual), env, where),
         evaluation=build_config(EvaluationPlan, plan),
         agents=_agents(record.get("agents", {}), f"{where}.agents"),
     )
+
+
+def _env_kwargs(asked: Any, env: str, where: str) -> Mapping[str, Any]:
+    found = _mapping(asked, f"{where}.env_kwargs")
+    if "split" in found:
+        raise SuiteError(
+            f"{where}.env_kwargs cannot have split: agents learn on training goals and are scored "
+            "on held-out ones."
+        )
+    if found:
+        try:
+            make_env(env, 1, **found).close()
+        except (TypeError, ValueError, gymnasium.error.Error) as error:
+            raise SuiteError(f"{where}.env_kwargs: {error}") from error
+    return found
 
 
 def _warm_start(asked: Any, env: str, where: str) -> Mapping[str, Any] | bool:

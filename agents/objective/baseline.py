@@ -26,7 +26,8 @@ def subtract_baseline(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (B, T) advantages and (B, T) bool, whether each of them is known.
 
-    Each column is treated by itself: episodes are compared at the same turn.
+    Each column is treated by itself: episodes are compared at the same turn, and one that is over
+    by then earns 0 there. Means are float64: where all earn the same, their error must be 0.
 
     - `none`: REINFORCE as it is (Williams 1992).
     - `batch_mean`: minus the mean over the batch, the episode itself included.
@@ -34,8 +35,7 @@ def subtract_baseline(
       2024, arXiv:2402.03300): (n - 1) / n of `leave_one_out` in a group of n.
     - `leave_one_out`: minus the mean of the *other* episodes of its group, unbiased
       (Kool et al. 2019; RLOO, Ahmadian et al. 2024, arXiv:2402.14740).
-    - `greedy`: minus the return of the greedy reply on the same seed (ReMax, Li et al.
-      2023, arXiv:2310.10505).
+    - `greedy`: minus the greedy reply's return (ReMax, Li et al. 2023, arXiv:2310.10505).
 
     Args:
         returns_BT: return of each turn.
@@ -55,14 +55,16 @@ def subtract_baseline(
     clean_BT = torch.where(known_BT, returns_BT, zeros_BT)
     if baseline == "none":
         return clean_BT, known_BT
+    exact_BT = clean_BT.double()
     if baseline == "batch_mean":
-        count_1T = known_BT.sum(0, keepdim=True)
-        mean_1T = clean_BT.sum(0, keepdim=True) / count_1T.clamp(min=1)
-        return torch.where(known_BT, returns_BT - mean_1T, zeros_BT), known_BT
+        mean_1T = exact_BT.sum(0, keepdim=True) / known_BT.sum(0).clamp(min=1)
+        ahead_BT = (exact_BT - mean_1T).to(returns_BT.dtype)
+        return torch.where(known_BT, ahead_BT, zeros_BT), known_BT
     if baseline in ("leave_one_out", "group_mean"):
         is_own_counted = baseline == "group_mean"
-        mean_BT, has_BT = _group_means(clean_BT, known_BT, group_B, is_own_counted)
-        return torch.where(has_BT, returns_BT - mean_BT, zeros_BT), has_BT
+        mean_BT, has_BT = _group_means(exact_BT, known_BT, group_B, is_own_counted)
+        ahead_BT = (exact_BT - mean_BT).to(returns_BT.dtype)
+        return torch.where(has_BT, ahead_BT, zeros_BT), has_BT
     if baseline == "greedy":
         if greedy_returns_BT is None:
             raise ValueError(

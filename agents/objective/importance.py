@@ -29,6 +29,10 @@ def log_ratios(
       length-normalised ratio of a sequence (Zheng et al. 2025, arXiv:2507.18071, equation 7).
     - `episode`: likewise over all that the agent wrote in the episode.
 
+    A mean has the gradient of the token itself ("GSPO-token" there). Where the tokens
+    of a reply have one advantage and one weight, as in GSPO, that is the gradient of the mean:
+    their sum is the same. Where they have not, each is still paid its own.
+
     Args:
         log_probs_BK: of now.
         old_log_probs_BK: of when the tokens were written.
@@ -61,7 +65,9 @@ def log_ratios(
     counts_BT = sums_BT.scatter_add(1, part_BK, mask_BK.to(sums_BT.dtype))
     sums_BT = sums_BT.scatter_add(1, part_BK, difference_BK)
     means_BK = (sums_BT / counts_BT.clamp(min=1)).gather(1, part_BK)
-    return torch.where(mask_BK, means_BK, zeros_BK)
+    # 0, with the gradient of the token.
+    slope_BK = difference_BK - difference_BK.detach()
+    return torch.where(mask_BK, means_BK.detach() + slope_BK, zeros_BK)
 
 
 def truncated_weights(

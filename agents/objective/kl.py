@@ -39,6 +39,10 @@ def estimate_kl(
 
     The two divergences agree to second order near the reference, which is why `k3` works too.
 
+    All that is said of one token, given what precedes it. In the loss no token is charged for the
+    drift that it leads others into; in the reward it is, as far as credit reaches (`k1` with
+    credit for all that follows has the gradient of the divergence of whole dialogues).
+
     Args:
         log_probs: of the sampled tokens under the policy.
         reference_log_probs: of the same tokens under the reference; same shape.

@@ -227,25 +227,33 @@ class SB3Agent:
         env_id: str | None = None,
         *,
         num_episodes: int = 200,
+        seeds: Sequence[int] | None = None,
         split: str = "test",
         seed: int = 0,
         is_greedy: bool = False,
         num_envs: int = 64,
+        env_kwargs: Mapping[str, Any] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> EvaluationResult:
-        """Return how it fares on whole dialogues; `env_id` None takes what it was trained on."""
+        """Return how it fares on whole dialogues; arguments as for `evaluate_sb3`.
+
+        Without `env_id` and `env_kwargs` it is played where it was trained.
+        """
         model = self.model
         assert self.env_id is not None
         return evaluate_sb3(
             model,
             env_id or self.env_id,
             num_episodes=num_episodes,
+            seeds=seeds,
             split=split,
             seed=seed,
             vocabulary=self._vocabulary,
             is_greedy=is_greedy,
             num_envs=num_envs,
-            env_kwargs=self.settings["env_kwargs"],
+            env_kwargs=(
+                self.settings["env_kwargs"] if env_kwargs is None else env_kwargs
+            ),
             name=self.name,
             progress=progress,
         )

@@ -29,6 +29,7 @@ def evaluate_sb3(
     env: str,
     *,
     num_episodes: int = 200,
+    seeds: Sequence[int] | None = None,
     split: str = "test",
     seed: int = 0,
     vocabulary: str | Sequence[int] = "all",
@@ -47,7 +48,8 @@ def evaluate_sb3(
         model: any algorithm for `Discrete` actions, masked and recurrent ones too. One that learns
             values, as DQN does, replies greedily: its random moves are for exploring.
         env: id of a chat environment.
-        num_episodes: one a seed; at least 2.
+        num_episodes: on the seeds from `seed` on; at least 2.
+        seeds: one an episode, instead of those; one that is there twice is played twice.
         split: "train" or "test".
         seed: the first of the episodes' seeds, and the source of sampling.
         vocabulary: what the model was trained with.
@@ -58,21 +60,19 @@ def evaluate_sb3(
         progress: told how many episodes are over, each time some are.
 
     Raises:
-        ValueError: if the model has other actions or observations than the environment.
+        ValueError: if the model has other actions or observations than the environment, or there
+            is no seed.
     """
+    played = range(seed, seed + num_episodes) if seeds is None else list(seeds)
+    if not played:
+        raise ValueError("An evaluation needs at least one seed.")
     kwargs = dict(env_kwargs or {}) | {"split": split}
-    made = make_env(env, min(num_envs, num_episodes), **kwargs)
+    made = make_env(env, min(num_envs, len(played)), **kwargs)
     is_greedy = is_greedy or isinstance(model, OffPolicyAlgorithm)
     speaker = _Speaker(model, made, vocabulary, is_greedy)
     try:
         with lent_randomness(seed, model.device):
-            episodes = play(
-                made,
-                range(seed, seed + num_episodes),
-                range(num_episodes),
-                speaker,
-                progress,
-            )
+            episodes = play(made, played, range(len(played)), speaker, progress)
     finally:
         made.close()
     return EvaluationResult(

@@ -43,6 +43,8 @@ def run(argv: Sequence[str]) -> int:
     # An agent of the user's own is looked for where the command was called, last of all.
     sys.path.append(os.getcwd())
     with bad_input():
+        if arguments.out.exists() and not arguments.out.is_dir():
+            raise ValueError(f"--out {arguments.out} is a file: name a folder.")
         suite = read_suite(arguments.suite)
         contestants = read_contestants(_names(arguments.agents, suite.variants))
         seeds = arguments.seed_list or list(range(arguments.seeds))

@@ -56,6 +56,15 @@ def test_an_unknown_return_is_never_the_best() -> None:
     ]
 
 
+def test_a_return_of_many_rewards_is_enough_whatever_the_arithmetic_says() -> None:
+    rollout = make().collect()
+    rewards = np.array([0.7, 0.1])
+    assert rewards.sum() < 0.8  # in float64
+    paid = Rollout([replace(e, rewards=rewards) for e in rollout])
+    assert len(best_episodes(paid, keep_share=1.0, least_return=0.8)) == 8
+    assert best_episodes(paid, keep_share=1.0, least_return=0.8001) == []
+
+
 def test_the_discount_decides_between_sooner_and_later() -> None:
     rollout = make().collect()
     rewards = [np.array([2.0, 0.0]), np.array([0.0, 3.0])] * 4

@@ -157,3 +157,20 @@ def test_anchors_of_another_version_are_named(
     (remark,) = stale_anchors([job, replace(job, seed=1)])
     assert job.env in remark and "another version" in remark
     assert f"chat-envs anchors {job.env}" in remark
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"anchors": None}, "anchors of its environment have changed"),
+        ({"provenance": {"environment": "older"}}, "environment has changed since"),
+    ],
+)
+def test_a_cell_of_another_environment_is_refused_and_can_be_replaced(
+    made: tuple[Job, Cell], folder: Path, changed: dict[str, object], words: str
+) -> None:
+    job = made[0]
+    edit(folder, job, **changed)
+    with pytest.raises(ResultsError, match=words):
+        find_finished(folder, [job])
+    assert find_finished(folder, [job], is_forcing=True).waiting == (job,)

@@ -189,3 +189,8 @@ def test_an_installed_agent_has_a_name_of_its_own(
     assert find_own_agent("mine") is small_agents.Idle
     with pytest.raises(ValueError, match="Several packages"):
         find_own_agent("yours")
+
+
+def test_a_name_that_no_file_could_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long for a file"):
+        read_contestants([f"{SMALL_AGENTS}:Idle@word={'x' * 220}"])

@@ -89,6 +89,7 @@ def test_the_model_of_all_agents_begins_alike(tmp_path: Path) -> None:
         ("script:carless", "There is no script 'carless'"),
         (f"{AGENTS}:Idle@words=x", "unexpected keyword argument 'words'"),
         (f"{AGENTS}:Idl", "Did you mean 'Idle'"),
+        ("sb3-ppo@vocabulary=candidate", "'candidate'"),
     ],
 )
 def test_a_wrong_setting_is_found_before_anything_is_run(

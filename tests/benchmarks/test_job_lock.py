@@ -81,3 +81,21 @@ def test_a_lock_lives_as_long_as_the_process_that_inherited_it(tmp_path: Path) -
     freed = JobLock.acquire(path)
     assert freed is not None, "a killed worker holds nothing"
     freed.release()
+
+
+def test_a_folder_that_another_runner_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deep" / "0.lock"
+    open_file, removed = os.open, []
+
+    def slow_open(file: Path, flags: int, mode: int = 0o777) -> int:
+        if not removed:  # it was empty, and another runner tidies up
+            removed.append(file)
+            path.parent.rmdir()
+        return open_file(file, flags, mode)
+
+    monkeypatch.setattr(os, "open", slow_open)
+    lock = JobLock.acquire(path)
+    assert lock is not None and removed and path.exists()
+    lock.release()

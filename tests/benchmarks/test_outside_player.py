@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_stable_baselines_is_run_as_everybody_is(sb3: tuple[Job, Cell]) -> None:
     job, cell = sb3
     assert (cell.status, cell.error, cell.agent) == ("done", "", SB3)
     names = {f"{w}{k}" for w in ("start", "final") for k in ("", "_greedy", "_train")}
-    assert set(cell.evaluations) == names
+    assert set(cell.evaluations) == names | {"final_trials"}
     assert cell.language["final"].perplexity is None
     assert "trained" not in cell.config
     json.dumps(plain_json(cell.as_dict()))
@@ -131,11 +132,30 @@ def test_a_frozen_network_ends_where_it_began(tmp_path: Path) -> None:
     assert cell.evaluations["final"] == cell.evaluations["start"]
 
 
-def test_it_has_no_trials(tmp_path: Path) -> None:
+def test_it_tries_goals_several_times_as_everybody_does(tmp_path: Path) -> None:
     player = SB3Player(job_of(tmp_path, SB3, BANDIT))
-    assert player.play(Goals(split="test", number=2, repeats=2)) is None
+    trials = player.play(Goals(split="test", number=2, repeats=2))
+    assert [e.seed for e in trials] == [0, 0, 1, 1]
     rollout = player.play(Goals(split="train", number=3))
-    assert rollout is not None and [e.seed for e in rollout] == [0, 1, 2]
+    assert [e.seed for e in rollout] == [0, 1, 2]
+
+
+def test_an_evaluation_pays_the_tasks_own_reward(tmp_path: Path) -> None:
+    job = job_of(tmp_path, SB3, BANDIT)
+    goals = Goals(split="test", number=4)
+    paid_otherwise = replace(
+        job, env_kwargs={"reward": {"task": 1.0, "length_band": 1.0}}
+    )
+    returns = [
+        [e.total_reward for e in SB3Player(one).play(goals)]
+        for one in (job, paid_otherwise)
+    ]
+    assert returns[0] == returns[1]
+
+
+def test_the_last_point_of_its_curve_is_what_it_spent(sb3: tuple[Job, Cell]) -> None:
+    curve = sb3[1].curve
+    assert curve is not None and curve.tokens[-1] == 112
 
 
 @pytest.mark.parametrize(
@@ -169,3 +189,9 @@ def test_the_watch_notes_means_of_episodes_at_even_distances() -> None:
     assert curve is not None
     assert curve.tokens == (2, 6) and curve.turns == (2, 4)
     assert curve.mean_return == (1.0, 0.5)
+    watch.end(6)
+    assert watch.log.curve() == curve, "that is known already"
+    watch.end(8)
+    ended = watch.log.curve()
+    assert ended is not None and ended.tokens == (2, 6, 8)
+    assert ended.mean_return == (1.0, 0.5, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cell import Curve
 from benchmarks.report_page import Written, write_report
 from benchmarks.report_text import escape
 from benchmarks.result_folder import read_results, write_cell
@@ -218,3 +219,28 @@ def test_an_agent_name_cannot_break_the_tables(tmp_path: Path) -> None:
     table = [line for line in lines if line.startswith("|")]
     unescaped = {len(re.findall(r"(?<!\\)\|", line)) for line in table[:3]}
     assert len(unescaped) == 1
+
+
+def test_who_spent_more_than_its_budget_is_shown_where_its_score_is(
+    tmp_path: Path,
+) -> None:
+    for seed in range(3):
+        for agent, tokens in (("greedy", 1500.0), ("fair", 1050.0)):
+            curve = Curve(
+                split="train",
+                turns=(1.0,),
+                tokens=(tokens + seed,),
+                seconds=(1.0,),
+                mean_return=(1.0,),
+            )
+            write_cell(tmp_path, cell(agent, seed=seed, curve=curve))
+    written = report(tmp_path)
+    words = "spent 1,500 to 1,502 of 1,000 tokens"
+    page = written.html.read_text(encoding="utf-8")
+    assert page.count(words) == 1 and "spent more than its budget" in page
+    markdown = written.markdown.read_text(encoding="utf-8")
+    (row,) = [line for line in markdown.splitlines() if words in line]
+    assert row.startswith("| own/Task-v0") and "1,050" not in row
+    assert "- greedy: " in markdown and "on 1 of 1 tasks" in markdown
+    entry = written.analysis["tasks"]["own/Task-v0"]["agents"]
+    assert entry["greedy"]["spent"]["is_off"] and not entry["fair"]["spent"]["is_off"]

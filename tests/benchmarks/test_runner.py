@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,31 @@ def test_a_job_is_given_one_thread_and_one_device() -> None:
     assert _environment([], 3)["OMP_NUM_THREADS"] == "1"
     seen = [_environment(["4", "7"], seat)["CUDA_VISIBLE_DEVICES"] for seat in range(3)]
     assert seen == ["4", "7", "4"]
+
+
+def test_what_another_runner_made_with_other_settings_does_not_count_as_done(
+    tmp_path: Path,
+) -> None:
+    job = job_of(tmp_path, "expert", BANDIT)
+    write_cell(tmp_path / "out", run_job(replace(job, budget=job.budget + 1)))
+    log = Log()
+    assert go(tmp_path / "out", [job], log) == {"of other settings": 1}
+    assert [e.seconds for e in log.over] == [None]
+
+
+def test_a_log_without_end_is_cut_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    lock = JobLock.acquire(tmp_path / "0.lock")
+    assert lock is not None
+    write = "import sys; [print('x' * 999) for _ in range(9_000)]; print('the end')"
+    with path.open("ab") as output:
+        process = subprocess.Popen([sys.executable, "-c", write], stdout=output)
+    process.wait()
+    running = Running(job_of(tmp_path, "expert"), 0, 0.0, process, lock, path)
+    running.cut_log()
+    assert path.stat().st_size < 10_000
+    assert running.last_words().endswith("the end")
+    before = path.read_bytes()
+    running.cut_log()
+    assert path.read_bytes() == before, "it is short enough"
+    lock.release()

@@ -139,6 +139,15 @@ def test_a_sweep_is_every_combination(tmp_path: Path) -> None:
         ("tasks: [{env: Echo-easy-v0, warm_start: {script: exper}}]", "mean 'expert'"),
         ("tasks: [{env: Echo-easy-v0, warm_start: 3}]", "warm_start must map"),
         ("tasks: [{env: Echo-easy-v0, env_kwargs: 3}]", "env_kwargs must map"),
+        (
+            "tasks: [{env: Echo-easy-v0, env_kwargs: {split: test}}]",
+            "cannot have split",
+        ),
+        (
+            "tasks: [{env: Echo-easy-v0, env_kwargs: {reply_lenght: 3}}]",
+            "Did you mean 'reply_length'",
+        ),
+        ("tasks: [{env: Echo-easy-v0, env_kwargs: {reward: no:x}}]", "no module named"),
         (f"tasks: [{TASK}]\nevaluation: {{num_episode: 3}}", "mean 'num_episodes'"),
         (f"tasks: [{TASK}]\nevaluation: {{num_episodes: 1}}", r"must lie in \[2"),
         (f"tasks: [{TASK}]\nhyperparameters: [1]", "hyperparameters must map"),

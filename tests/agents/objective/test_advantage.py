@@ -187,6 +187,12 @@ def test_moments_of_parts_add_up_so_whitening_does_not_depend_on_the_cut() -> No
     assert not torch.allclose(whole, alone, atol=1e-2)
 
 
+def test_whitening_does_not_blow_up_what_rounding_left() -> None:
+    # The drift of a policy that has not moved yet, times its price, and nothing else.
+    noise = 1e-9 * torch.randn(64, generator=torch.Generator().manual_seed(0))
+    assert float(whiten(noise, torch.ones(64, dtype=torch.bool)).abs().max()) < 0.01
+
+
 def test_whitening_equal_values_gives_zeros() -> None:
     assert (
         whiten(torch.full((3,), 0.1), torch.ones(3, dtype=torch.bool)).tolist()

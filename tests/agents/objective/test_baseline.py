@@ -135,12 +135,28 @@ def test_unknown_returns_enter_no_deviation() -> None:
     assert found[:, 0].tolist() == pytest.approx([-root, 0, root], abs=1e-5)
 
 
-def test_a_group_that_earns_the_same_has_no_advantage_even_in_float32() -> None:
-    returns = torch.full((7, 1), 0.1)
-    found = scaled(
-        returns, torch.ones(7, 1, dtype=torch.bool), torch.zeros(7, dtype=torch.int64)
+@pytest.mark.parametrize("value", [0.1, 0.7, 10.1, 100.3, 1234.567])
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 8, 16])
+def test_a_group_that_earns_the_same_has_no_advantage_even_in_float32(
+    size: int, value: float
+) -> None:
+    returns = torch.full((2 * size, 1), value)
+    returns[size:] = 0.3
+    known = torch.ones_like(returns, dtype=torch.bool)
+    group = torch.arange(2 * size) // size
+    # In units of a deviation that is nothing but rounding, an advantage would be about 1.
+    assert float(scaled(returns, known, group).abs().max()) < 1e-5
+    for baseline in ("group_mean", "leave_one_out"):
+        found, _ = subtract_baseline(
+            returns, known, group, baseline=baseline  # type: ignore[arg-type]
+        )
+        assert found.dtype == torch.float32
+        assert float(found.abs().max()) < 1e-12
+    same = returns[:size]
+    found, _ = subtract_baseline(
+        same, known[:size], group[:size], baseline="batch_mean"
     )
-    assert float(found.abs().max()) < 0.02  # rounding, not a deviation of 1
+    assert float(found.abs().max()) < 1e-12
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.floats(0.5, 4.0))

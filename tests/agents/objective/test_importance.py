@@ -41,11 +41,28 @@ def test_a_reply_of_one_token_has_the_ratio_of_its_token() -> None:
     assert torch.equal(log_ratios(NEW, OLD, MASK, turn, level="turn"), ratios("token"))
 
 
-def test_the_gradient_of_a_reply_is_shared_among_its_tokens() -> None:
+def test_a_token_has_its_own_gradient_and_a_reply_that_of_the_mean() -> None:
     leaf = NEW.clone().requires_grad_()
     log_ratios(leaf, OLD, MASK, TURN, level="turn")[0, 0].backward()
     assert leaf.grad is not None
-    assert leaf.grad.tolist() == [[0.5, 0.5, 0.0, 0.0], [0.0] * 4]
+    assert leaf.grad.tolist() == [[1.0, 0.0, 0.0, 0.0], [0.0] * 4]
+    # Of a reply as a whole it is that of the mean, times the number of tokens: a mean over these
+    # has the gradient of GSPO's ratio, whatever the ratio does to it.
+    for level, turn in (("turn", TURN), ("episode", torch.zeros_like(TURN))):
+        whole, mean = NEW.clone().requires_grad_(), NEW.clone().requires_grad_()
+        ratios_BK = log_ratios(
+            whole, OLD, MASK, TURN, level=level  # type: ignore[arg-type]
+        )
+        (ratios_BK.exp() * MASK).sum().backward()
+        total = torch.zeros(())
+        for row in range(2):
+            for part in range(3):
+                chosen = MASK[row] & (turn[row] == part)
+                if chosen.any():
+                    total = total + chosen.sum() * mean[row][chosen].mean().exp()
+        total.backward()
+        assert whole.grad is not None and mean.grad is not None
+        assert torch.allclose(whole.grad, mean.grad, atol=1e-6)
 
 
 def test_gspo_clips_a_reply_as_a_whole() -> None:

@@ -271,3 +271,25 @@ def test_scores_need_rewards_that_are_the_tasks_own() -> None:
         model, ECHO, num_episodes=2, vocabulary="candidates", env_kwargs=kwargs
     )
     assert result.scores is None
+
+
+def test_episodes_are_played_on_the_seeds_that_are_named() -> None:
+    model = build()
+
+    def said(**options: Any) -> list[tuple[int, list[int]]]:
+        result = evaluate_sb3(
+            model, ECHO, vocabulary="candidates", is_greedy=True, **options
+        )
+        return [(e.seed, e.ids.tolist()) for e in result.rollout]
+
+    in_a_row = said(num_episodes=4, seed=3)
+    assert said(seeds=[3, 4, 5, 6]) == in_a_row
+    chosen = said(seeds=[5, 5, 3])
+    assert chosen == [in_a_row[2], in_a_row[2], in_a_row[0]]
+    with pytest.raises(ValueError, match="at least one seed"):
+        said(seeds=[])
+
+
+def test_trials_of_one_seed_are_drawn_one_by_one() -> None:
+    result = evaluate_sb3(build(), ECHO, seeds=[0] * 8, vocabulary="candidates")
+    assert len({tuple(e.ids.tolist()) for e in result.rollout}) > 1
