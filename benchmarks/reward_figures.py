@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.pipeline import STEPS
 from benchmarks.measurement import RESULTS, newest, source_of
 from benchmarks.seed_row import seed_interval
 
@@ -100,7 +101,9 @@ def render_pipelines(root: Path = RESULTS) -> str:
     rows = result["rows"]
     reports = [row["report"] for row in rows]
     table: dict[str, list[str]] = {}
-    for step in dict.fromkeys(step for report in reports for step in report["steps"]):
+    for step in STEPS:
+        if not any(step in report["steps"] for report in reports):
+            continue
         seconds = [report["steps"].get(step, {}).get("seconds") for report in reports]
         table[f"{step}, seconds"] = ["" if s is None else f"{s:.0f}" for s in seconds]
     table["processor time, seconds"] = [f"{row['cpu_seconds']:.0f}" for row in rows]
