@@ -28,6 +28,7 @@ def run(*arguments: str) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
+@pytest.mark.slow
 def test_it_learns_a_bandit() -> None:
     figures = run("--total-timesteps", "8192")
     assert figures["episodes"] == 8_192  # each of one token
@@ -35,6 +36,7 @@ def test_it_learns_a_bandit() -> None:
     assert figures["last_return"] > 0.9
 
 
+@pytest.mark.slow
 def test_its_rewards_have_to_be_learnt_from() -> None:
     figures = run("--total-timesteps", "2048", "--learning-rate", "0")
     assert abs(figures["last_return"] - figures["first_return"]) < 0.15
