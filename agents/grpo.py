@@ -32,10 +32,11 @@ from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
 from agents.objective.baseline import Baseline, Credit, Scale
 from agents.objective.importance import RatioLevel
-from agents.objective.kl import KLEstimator, estimate_kl
+from agents.objective.kl import KLEstimator
 from agents.objective.loss import Aggregation
 from agents.objective.overlong import overlong_penalty
-from agents.surrogate import SurrogateUpdate, Targets, trainer_log_probs
+from agents.regularizer import drift_price
+from agents.surrogate import SurrogateUpdate, Targets, old_log_probs
 from agents.surrogate_config import SurrogateConfig
 
 __all__ = ["GRPO", "GRPOConfig"]
@@ -172,9 +173,7 @@ class GRPO(Algorithm):
         reference_NK = self.reference_log_probs(rollout, actions)
         tally.merge(describe_drift(actions, reference_NK))
         advantages_NK, mask_NK = self.advantages(rollout, actions, reference_NK)
-        old_NK = actions.log_probs
-        if config.importance_cap is not None:
-            old_NK = trainer_log_probs(self, rollout, actions)
+        old_NK = old_log_probs(self, config, rollout, actions)
         update = SurrogateUpdate(
             algorithm=self,
             config=config,
@@ -191,16 +190,13 @@ class GRPO(Algorithm):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N, K) advantages and (N, K) bool, the tokens that have one."""
         config = self.config
-        price_NK = None
-        if config.kl_placement == "reward" and self.kl_coefficient > 0:
-            kl_NK = estimate_kl(actions.log_probs, reference_NK, config.kl_estimator)
-            price_NK = self.kl_coefficient * kl_NK
         rule = CreditRule(
             credit=config.credit,
             baseline=config.baseline,
             scale=config.scale,
             discount=config.discount,
         )
+        price_NK = drift_price(self, actions, reference_NK)
         return rule.advantages(rollout, actions, self.paid(rollout), price_NK)
 
     def paid(self, rollout: Rollout) -> torch.Tensor:

@@ -28,9 +28,9 @@ from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
 from agents.imitation import imitate
 from agents.objective.advantage import generalized_advantages, whiten
-from agents.objective.kl import estimate_kl
 from agents.objective.loss import value_loss
-from agents.surrogate import SurrogateUpdate, Targets, trainer_log_probs
+from agents.regularizer import drift_price
+from agents.surrogate import SurrogateUpdate, Targets, old_log_probs
 from agents.surrogate_config import SurrogateConfig
 from chat_envs.vector import ChatVectorEnv
 
@@ -192,12 +192,10 @@ class PPO(Algorithm):
         valid_NK = actions.from_turns(rollout.reward_valid(device))
         values_NK, final_N = self.values(rollout, actions)
         rewards_NK = actions.from_turns(rollout.rewards(device)) * actions.is_turn_end
-        if config.kl_placement == "reward" and self.kl_coefficient > 0:
-            kl_NK = estimate_kl(actions.log_probs, reference_NK, config.kl_estimator)
-            rewards_NK = rewards_NK - self.kl_coefficient * kl_NK
-        old_NK = actions.log_probs
-        if config.importance_cap is not None:
-            old_NK = trainer_log_probs(self, rollout, actions)
+        price_NK = drift_price(self, actions, reference_NK)
+        if price_NK is not None:
+            rewards_NK = rewards_NK - price_NK
+        old_NK = old_log_probs(self, config, rollout, actions)
 
         def advantages(trace: float) -> torch.Tensor:
             return generalized_advantages(

@@ -25,14 +25,8 @@ from agents.experience.tally import Tally
 from agents.hyperparameter import hyperparameter
 from agents.objective.baseline import Baseline, Credit, Scale
 from agents.objective.importance import truncated_weights
-from agents.objective.kl import estimate_kl
-from agents.objective.loss import (
-    Aggregation,
-    entropy_loss,
-    policy_gradient_loss,
-    token_weights,
-    weighted_sum,
-)
+from agents.objective.loss import Aggregation, policy_gradient_loss, token_weights
+from agents.regularizer import drift_price, regularized
 
 __all__ = ["REINFORCE", "REINFORCEConfig"]
 
@@ -122,14 +116,10 @@ class REINFORCE(Algorithm):
             loss = policy_gradient_loss(
                 log_probs_BK, micro.of(advantages_NK), policy_BK
             )
-            loss = loss + config.entropy_coefficient * entropy_loss(
-                entropy_BK, weights_BK
+            reference_BK = micro.of(reference_NK)
+            loss = regularized(
+                self, loss, log_probs_BK, entropy_BK, reference_BK, weights_BK
             )
-            if config.kl_placement == "loss" and self.kl_coefficient > 0:
-                kl_BK = estimate_kl(
-                    log_probs_BK, micro.of(reference_NK), config.kl_estimator
-                )
-                loss = loss + self.kl_coefficient * weighted_sum(kl_BK, weights_BK)
             lm.backward(loss)
             measured.add_total("loss", float(loss.detach()))
             measured.add("entropy", entropy_BK, some.mask)
@@ -143,10 +133,6 @@ class REINFORCE(Algorithm):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N, K) advantages and (N, K) bool, the tokens that have one."""
         config = self.config
-        price_NK = None
-        if config.kl_placement == "reward" and self.kl_coefficient > 0:
-            kl_NK = estimate_kl(actions.log_probs, reference_NK, config.kl_estimator)
-            price_NK = self.kl_coefficient * kl_NK
         rule = CreditRule(
             credit=config.credit,
             baseline=config.baseline,
@@ -158,7 +144,7 @@ class REINFORCE(Algorithm):
             rollout,
             actions,
             rollout.rewards(self.lm.device),
-            price_NK,
+            drift_price(self, actions, reference_NK),
             self.greedy_returns(rollout) if is_greedy else None,
         )
 

@@ -27,15 +27,14 @@ from agents.objective.importance import RatioLevel, log_ratios, truncated_weight
 from agents.objective.kl import estimate_kl
 from agents.objective.loss import (
     clipped_policy_loss,
-    entropy_loss,
     is_clipped,
     token_weights,
     weighted_policy_loss,
-    weighted_sum,
 )
+from agents.regularizer import regularized
 from agents.surrogate_config import SurrogateConfig
 
-__all__ = ["Critic", "SurrogateUpdate", "Targets", "trainer_log_probs"]
+__all__ = ["Critic", "SurrogateUpdate", "Targets", "old_log_probs"]
 
 
 @dataclass(frozen=True)
@@ -146,15 +145,8 @@ class SurrogateUpdate:
                 critic = self.critic(values_BK, micro, weights_BK)
                 loss = loss + self.critic_coefficient * critic
                 losses[1] += critic.detach()
-            loss = loss + config.entropy_coefficient * entropy_loss(
-                entropy_BK, weights_BK
-            )
-            if config.kl_placement == "loss" and self.algorithm.kl_coefficient > 0:
-                kl_BK = estimate_kl(log_probs_BK, goal.reference, config.kl_estimator)
-                loss = loss + self.algorithm.kl_coefficient * weighted_sum(
-                    kl_BK, weights_BK
-                )
-            lm.backward(loss)
+            paid = (log_probs_BK, entropy_BK, goal.reference, weights_BK)
+            lm.backward(regularized(self.algorithm, loss, *paid))
             tally.add("entropy", entropy_BK, some.mask)
             if number == 0:  # before the first optimizer step the ratio must be 1
                 measure_agreement(tally, log_probs_BK, some)
@@ -206,8 +198,20 @@ class SurrogateUpdate:
         )
 
 
+def old_log_probs(
+    algorithm: Algorithm,
+    config: SurrogateConfig,
+    rollout: Rollout,
+    actions: ActionTokens,
+) -> torch.Tensor:
+    """Return (N, K) what `Targets.old` is: the trainer's own only where tokens are weighed."""
+    if config.importance_cap is None:
+        return actions.log_probs
+    return _trainer_log_probs(algorithm, rollout, actions)
+
+
 @torch.no_grad()
-def trainer_log_probs(
+def _trainer_log_probs(
     algorithm: Algorithm, rollout: Rollout, actions: ActionTokens
 ) -> torch.Tensor:
     """Return (N, K) log-probs of the agent's tokens under the weights of now, of all processes."""

@@ -6,6 +6,7 @@ pairs, printed with the spread.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -24,6 +25,7 @@ __all__ = [
     "check_pairs",
     "compare",
     "newest",
+    "pairs_parser",
     "provenance",
     "source_of",
     "write_result",
@@ -91,6 +93,24 @@ def check_pairs(num_pairs: int) -> None:
     """
     if num_pairs < 5:
         raise ValueError(f"A ratio needs at least five pairs, got {num_pairs}.")
+
+
+def pairs_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark that measures in rounds: `--pairs` and `--write`.
+
+    Args:
+        description: the module's docstring.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=7, help="rounds that count (at least 5)"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="leave benchmarks/results/DATE_..."
+    )
+    return parser
 
 
 def provenance() -> dict[str, Any]:

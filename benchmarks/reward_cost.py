@@ -13,14 +13,13 @@ What a reward model costs is measured by `benchmarks.reward_model`.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 from agents.engine.loading import load_lm
 from agents.experience.collector import Collector
-from benchmarks.measurement import compare, write_result
+from benchmarks.measurement import compare, pairs_parser, write_result
 from chat_envs.reward import StatefulScorer, make_scorer
 from chat_envs.testing.recorded_reply import record_requests
 from chat_envs.tokenizer import load_tokenizer
@@ -91,16 +90,7 @@ def process(num_pairs: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print a line each, and write the dated result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=7, help="rounds that count (at least 5)"
-    )
-    parser.add_argument(
-        "--write", action="store_true", help="leave benchmarks/results/DATE_..."
-    )
-    arguments = parser.parse_args()
+    arguments = pairs_parser(__doc__).parse_args()
     rollout, isolated = inline(arguments.pairs), process(arguments.pairs)
     print(
         f"inline: a rollout of {NUM_ENVS} takes {rollout['ratio']:.3f} "

@@ -12,7 +12,6 @@ is all that `learn` does: acting, the environment, the buffer, the gradient step
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any, Callable, Mapping, SupportsIndex
 
@@ -26,7 +25,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.sb3 import ChatVecEnv, TokenFeaturesExtractor
 from agents.sb3.randomness import lent_randomness
-from benchmarks.measurement import Comparison, check_pairs, compare, write_result
+from benchmarks.measurement import (
+    Comparison,
+    check_pairs,
+    compare,
+    pairs_parser,
+    write_result,
+)
 
 __all__ = ["PlainBox", "main", "plain_twin", "row_of", "timesteps"]
 
@@ -148,16 +153,7 @@ def _measure(env_id: str, vocabulary: str, num_pairs: int) -> Mapping[str, float
 
 def main() -> None:
     """Measure, print a table and write the dated result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=7, help="rounds that count (at least 5)"
-    )
-    parser.add_argument(
-        "--write", action="store_true", help="leave benchmarks/results/DATE_..."
-    )
-    arguments = parser.parse_args()
+    arguments = pairs_parser(__doc__).parse_args()
     check_pairs(arguments.pairs)
     torch.set_num_threads(1)
     rows = {

@@ -12,7 +12,6 @@ tokens, no spaces, no masks. The difference is the price of the contract.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import itertools
@@ -24,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 import chat_envs
-from benchmarks.measurement import compare, write_result
+from benchmarks.measurement import compare, pairs_parser, write_result
 from chat_envs.tokenizer import load_tokenizer
 
 __all__ = ["expert_steps", "gem_steps", "main"]
@@ -119,16 +118,7 @@ def _row(name: str, measure: Callable[[], float], num_pairs: int) -> dict[str, f
 
 def main() -> None:
     """Measure, print a table and write the dated result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=7, help="rounds that count (at least 5)"
-    )
-    parser.add_argument(
-        "--write", action="store_true", help="leave benchmarks/results/DATE_..."
-    )
-    arguments = parser.parse_args()
+    arguments = pairs_parser(__doc__).parse_args()
     gem = gem_steps()
     if gem is None:
         print("GEM is not installed (pip install gem-llm): its row is missing.")
