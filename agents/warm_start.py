@@ -127,9 +127,8 @@ def _imitate(
         observer.advance(report.iteration + 1, words)
 
     observer.begin("warm start", sft.num_steps, "steps")
-    SFT(lm, config.env, sft, env_kwargs=config.full_env_kwargs()).learn(
-        callback=callback
-    )
+    # Nobody is paid for imitating: a reward that fails, or costs money, is not asked.
+    SFT(lm, config.env, sft, env_kwargs=_told(config)).learn(callback=callback)
     observer.end()
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "START",
     "STATUSES",
     "Transcript",
+    "rounded",
     "shorten_error",
 ]
 
@@ -273,6 +274,17 @@ class Cell:
             for t in record["transcripts"]
         )
         return cls(**values)
+
+
+def rounded(value: float) -> float | None:
+    """Return a measurement as files hold it: in nine digits, all that float32 has.
+
+    Sums of floats would otherwise fill files with the digits of rounding errors.
+
+    >>> rounded(0.1 + 0.2), rounded(math.nan)
+    (0.3, None)
+    """
+    return float(f"{value:.9g}") if math.isfinite(value) else None
 
 
 def shorten_error(text: str, limit: int = _MAX_ERROR) -> str:

@@ -28,6 +28,7 @@ from benchmarks.cell import (
     Curve,
     Evaluation,
     Transcript,
+    rounded,
     shorten_error,
 )
 from benchmarks.cell_schema import MalformedRecordError
@@ -170,14 +171,13 @@ def _play_trials(job: Job, player: Player) -> Evaluation | None:
 
 def describe_rollout(rollout: Rollout, goals: Goals) -> Evaluation:
     """Return the record of an evaluation's episodes."""
-    totals = [episode.total_reward for episode in rollout]
     return Evaluation(
         split=goals.split,
         first_seed=0,
         repeats=goals.repeats,
-        returns=tuple(None if np.isnan(total) else total for total in totals),
+        returns=tuple(rounded(episode.total_reward) for episode in rollout),
         successes=tuple(int(episode.success) for episode in rollout),
-        reply_tokens=tuple(float(e.reply_lengths.mean()) for e in rollout),
+        reply_tokens=tuple(rounded(e.reply_lengths.mean()) for e in rollout),
     )
 
 

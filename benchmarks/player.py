@@ -6,7 +6,6 @@ whose code is not ours.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from agents.observer import Observer
 from agents.train import prepare
 from agents.train_config import AGENTS, TrainConfig
 from agents.warm_start import starting_lm
-from benchmarks.cell import Curve
+from benchmarks.cell import Curve, rounded
 from benchmarks.job import Job, evaluation_kwargs, train_config
 
 __all__ = [
@@ -199,7 +198,8 @@ class CurveLog:
             metrics: of the episodes since the last point: `return`, and where they are known
                 `gold_return`, `env/gold` and `kl_per_reply`.
         """
-        self._rows.append((turns, tokens, time.perf_counter() - self._began))
+        seconds = round(time.perf_counter() - self._began, 3)
+        self._rows.append((turns, tokens, seconds))
         paid = metrics.get("return")
         # What the task itself is worth: its own reward, or a measure of it that nobody is paid.
         gold = metrics.get("gold_return") if self._is_paid_otherwise else None
@@ -211,7 +211,7 @@ class CurveLog:
             "proxy": paid,
         }
         for name, value in values.items():
-            self._columns[name].append(_known(value))
+            self._columns[name].append(None if value is None else rounded(value))
 
     def curve(self) -> Curve | None:
         """Return the points; None where there is none."""
@@ -228,7 +228,3 @@ class CurveLog:
         return Curve(
             split="train", turns=turns, tokens=tokens, seconds=seconds, **columns
         )
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -108,6 +108,15 @@ def test_what_comes_later_is_not_in_the_key(fields: dict[str, Any]) -> None:
     assert watcher.stages == [] and are_equal(first, second)
 
 
+def refuse(reply: str) -> float:
+    raise AssertionError(f"asked about {reply!r}")
+
+
+def test_a_reward_is_not_asked_about_an_imitation() -> None:
+    paid = {"reward": "tests.agents.test_warm_start:refuse"}
+    assert start(warm(env_kwargs=paid))[1].steps == [1, 2]
+
+
 @pytest.mark.parametrize("accident", [*ACCIDENTS, "pickle"])
 def test_a_damaged_cache_is_made_again_and_that_is_said(
     cache: Path, tmp_path: Path, accident: str
