@@ -17,6 +17,7 @@ from benchmarks.cell import FINAL, Cell
 from benchmarks.cell_summary import (
     mean_language,
     mean_pass_hat_k,
+    mean_starts,
     spending,
     spending_warnings,
 )
@@ -193,7 +194,8 @@ class _Analysis:
                 found.append(f"all {len(mine)} runs on {task} failed")
         if num_failed := sum(cell.status != "done" for cell in cells):
             found.append(
-                f"{num_failed} of {len(cells)} runs failed and count as {FAILED_SCORE:g}"
+                f"{num_failed} of {len(cells)} runs failed and count as its worst there, at "
+                f"most {FAILED_SCORE:g}"
             )
         by_task = [self.table.of(agent, task) for task in self.table.tasks]
         found += spending_warnings(by_task)
@@ -208,15 +210,11 @@ class _Analysis:
         return found
 
     def task(self, task: str) -> dict[str, Any]:
-        """Return what every agent scored on a task, and the start models' mean."""
-        starts = [
-            score
-            for agent in self.agents
-            for score in self.table.scores(agent, task, "start")
-        ]
+        """Return what every agent scored on a task, and what the start models did."""
+        cells = [cell for agent in self.agents for cell in self.table.of(agent, task)]
         return {
             "tags": list(tags_of(task)),
-            "start": float(np.mean(starts)) if starts else None,
+            "starts": mean_starts(cells),
             "agents": {agent: self._entry(agent, task) for agent in self.agents},
         }
 
@@ -277,25 +275,34 @@ class _Analysis:
         return {"thresholds": _THRESHOLDS.tolist(), "agents": found}
 
     def controls(self) -> list[dict[str, Any]]:
-        """Return the rise of each negative control over its start; none should be above 0."""
-        groups: dict[tuple[str, str], list[Cell]] = {}
+        """Return the rise of each negative control over its start: over all tasks, then by task.
+
+        Of forty intervals of 95% one lies above 0 by chance: what must not rise is the mean over
+        all tasks.
+        """
+        gains: dict[str, dict[str, list[float]]] = {}
         for cell in self.table.others:
             if cell.kind == "control":
-                groups.setdefault((cell.agent, cell.env), []).append(cell)
+                mine = gains.setdefault(cell.agent, {}).setdefault(cell.env, [])
+                final, start = cell.score(), cell.score("start")
+                if final is not None and start is not None:
+                    mine.append(final - start)
         found = []
-        for (agent, env), cells in sorted(groups.items()):
-            pairs = [(cell.score(), cell.score("start")) for cell in cells]
-            row = np.array([a - b for a, b in pairs if a is not None and b is not None])
-
-            def estimate(row: Floats = row, agent: str = agent, env: str = env) -> Any:
-                if len(row) < MIN_RUNS:
-                    raise TooFewRunsError(f"{len(row)} runs with scores")
-                return estimate_mean([row], *self._draw("control", agent, env))
-
-            gain = shown(estimate, len(cells))
-            rises = gain["low"] is not None and gain["low"] > 0
-            found.append({"agent": agent, "env": env, "gain": gain, "rises": rises})
+        for agent, by_task in sorted(gains.items()):
+            for env in (None, *sorted(by_task)):
+                rows = [by_task[env]] if env else list(by_task.values())
+                gain = self._rise(agent, env or "", [np.array(row) for row in rows])
+                rises = gain["low"] is not None and gain["low"] > 0
+                found.append({"agent": agent, "env": env, "gain": gain, "rises": rises})
         return found
+
+    def _rise(self, agent: str, env: str, rows: list[Floats]) -> dict[str, Any]:
+        def estimate() -> Estimate:
+            if min(map(len, rows)) < MIN_RUNS:
+                raise TooFewRunsError(f"{min(map(len, rows))} runs with scores")
+            return estimate_mean(rows, *self._draw("control", agent, env))
+
+        return shown(estimate, sum(map(len, rows)))
 
 
 def _reversed(won: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,15 +357,13 @@ def _protocol(
 ) -> dict[str, Any]:
     cells = _all(table)
     finals = [c.evaluations[FINAL] for c in cells if FINAL in c.evaluations]
-    budgets = {
-        f"{value:,.12g} {name}" for cell in cells for name, value in cell.budget.items()
-    }
+    budgets = {(value, name) for cell in cells for name, value in cell.budget.items()}
     return {
         "agents": list(agents),
         "tasks": list(table.tasks),
         "seeds": sorted({c.seed for c in cells if c.kind == "learner"}),
         "num_cells": len(cells),
-        "budgets": sorted(budgets),
+        "budgets": [f"{value:,.12g} {name}" for value, name in sorted(budgets)],
         "episodes": sorted({len(final.returns) for final in finals}),
         "splits": sorted({final.split for final in finals}),
         "anchors": {

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.cell import Cell
 from benchmarks.overoptimization_curve import over_optimisation_index
-from benchmarks.run_table import FAILED_SCORE, RowsError, RunTable, start_of
+from benchmarks.run_table import RowsError, RunTable, start_of
 from benchmarks.score import (
     Floats,
     TooFewRunsError,
@@ -37,16 +37,14 @@ NUM_REPLICATES = 1_000  # each replicate is a whole curve
 LEVEL = 0.5  # half of what the expert scores
 
 
-def points_of(
-    cell: Cell, peers: Sequence[Cell], axis: str
-) -> tuple[Floats, Floats] | None:
+def points_of(table: RunTable, cell: Cell, axis: str) -> tuple[Floats, Floats] | None:
     """Return a run's steps on an axis and its normalised scores there; None if it has no curve.
 
-    The start model's score stands at 0, if nothing else does. A run that failed is at
-    `FAILED_SCORE` all along: it never led to a model.
+    The start model's score stands at 0, if nothing else does. A run that failed is at what it
+    counts as all along: it never led to a model.
     """
     if cell.status != "done":
-        return np.zeros(1), np.array([FAILED_SCORE])
+        return np.zeros(1), np.array([table.score(cell)], float)
     if cell.curve is None:
         return None
     split = cell.curve.split
@@ -58,6 +56,7 @@ def points_of(
         if score is not None:
             steps.append(float(step))
             scores.append(score)
+    peers = table.of(cell.agent, cell.env)
     start = start_of(cell, peers) if split == "test" else cell.score("start_train")
     if start is not None and (not steps or steps[0] > 0):
         steps.insert(0, 0.0)
@@ -68,18 +67,17 @@ def points_of(
 def analyse_curves(table: RunTable, agents: Sequence[str], seed: int) -> dict[str, Any]:
     """Return for each axis the grid and each agent's IQM along it, area and steps to half.
 
-    Infinite steps (never reached) are null; `num_reached` of `n` runs tells how many did.
+    Infinite steps (never reached) are null; `num_reached` of `n` runs tells how many did. Of tokens
+    the grid ends with the largest budget, whatever was spent beyond.
     """
     found: dict[str, Any] = {}
+    cells = [c for a in agents for task in table.tasks for c in table.of(a, task)]
     for axis in AXES:
-        ends = [
-            float(points[0][-1])
-            for agent in agents
-            for task in table.tasks
-            for cell in table.of(agent, task)
-            if (points := points_of(cell, (), axis)) is not None
-        ]
-        longest = max(ends, default=0.0)
+        runs = [points_of(table, cell, axis) for cell in cells]
+        longest = max((float(p[0][-1]) for p in runs if p is not None), default=0.0)
+        if axis == "tokens":
+            budgets = [cell.budget.get(axis, math.inf) for cell in cells]
+            longest = min(longest, max(budgets, default=math.inf))
         if longest <= 0:
             continue
         grid = np.linspace(0.0, longest, NUM_PLACES)
@@ -98,8 +96,7 @@ def analyse_curves(table: RunTable, agents: Sequence[str], seed: int) -> dict[st
 def _curves(
     table: RunTable, agent: str, task: str, axis: str
 ) -> list[tuple[Floats, Floats]]:
-    peers = table.of(agent, task)
-    found = [points_of(cell, peers, axis) for cell in peers]
+    found = [points_of(table, cell, axis) for cell in table.of(agent, task)]
     return [points for points in found if points is not None]
 
 

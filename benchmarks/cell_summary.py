@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,20 @@ from benchmarks.cell import Cell
 from benchmarks.language_health import HEALTH_FIELDS
 from benchmarks.score import pass_hat_k
 
-__all__ = ["mean_language", "mean_pass_hat_k", "spending", "spending_warnings"]
+__all__ = [
+    "mean_language",
+    "mean_pass_hat_k",
+    "mean_starts",
+    "spending",
+    "spending_warnings",
+]
 
+# What an agent trains, and so where it begins, by `family` in its cells' config.
+_TRAINED = {
+    "algorithm": "language model",
+    "sft": "language model",
+    "sb3": "small network",
+}
 _TOLERANCE = 0.1  # of the budget: algorithms end the rollout that they are in
 
 
@@ -62,6 +74,17 @@ def spending_warnings(by_task: Sequence[Sequence[Cell]]) -> list[str]:
             "nobody counted its tokens: that it kept to the budget is its word"
         )
     return warnings
+
+
+def mean_starts(cells: Iterable[Cell]) -> dict[str, float]:
+    """Return what the models of a task scored before learning: a mean of each kind of model."""
+    scores: dict[str, list[float]] = {}
+    for cell in cells:
+        score = cell.score("start")
+        if score is not None:
+            kind = _TRAINED.get(cell.config.get("family", ""), "model")
+            scores.setdefault(kind, []).append(score)
+    return {kind: float(np.mean(scores[kind])) for kind in sorted(scores)}
 
 
 def mean_pass_hat_k(cells: Sequence[Cell]) -> dict[str, float]:

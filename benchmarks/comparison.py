@@ -16,7 +16,7 @@ from benchmarks.analysis import shown
 from benchmarks.cell import FINAL, Cell, Evaluation
 from benchmarks.head_to_head import HeadToHead, head_to_head, win_shares
 from benchmarks.result_folder import Plan, Problem, Results, is_about
-from benchmarks.run_table import RowsError, RunTable, score_of, settle
+from benchmarks.run_table import RowsError, RunTable, settle
 from benchmarks.score import Floats, check_runs
 from benchmarks.score_bootstrap import (
     NUM_REPLICATES,
@@ -29,6 +29,7 @@ from benchmarks.score_bootstrap import (
 __all__ = ["compare_agents", "join_results"]
 
 Pair = tuple[Cell, Cell]
+Sides = tuple[Floats, Floats]  # (N,) scores of either agent
 
 
 def join_results(
@@ -93,12 +94,16 @@ def compare_agents(
         )
     n = sum(map(len, pairs.values()))
     draw = (seed, num_replicates)
+    scores = {task: _scores(table, mine) for task, mine in pairs.items()}
     return {
         "first": first,
         "second": second,
-        "overall": shown(lambda: _mean_difference(pairs, *draw), n),
-        "probability_of_improvement": shown(lambda: _improvement(pairs, *draw), n),
-        "tasks": {task: _describe(task, mine, *draw) for task, mine in pairs.items()},
+        "overall": shown(lambda: _mean_difference(scores, *draw), n),
+        "probability_of_improvement": shown(lambda: _improvement(scores, *draw), n),
+        "tasks": {
+            task: _describe(task, mine, scores[task], *draw)
+            for task, mine in pairs.items()
+        },
         "unpaired": unpaired,
         "problems": [p.as_dict() for p in (*results.problems, *table.excluded)],
         "notes": list(table.notes),
@@ -106,41 +111,42 @@ def compare_agents(
 
 
 def _mean_difference(
-    pairs: Mapping[str, Sequence[Pair]], seed: int, num_replicates: int
+    scores: Mapping[str, Sides], seed: int, num_replicates: int
 ) -> Estimate:
-    rows = [_scores(mine, 0) - _scores(mine, 1) for mine in pairs.values()]
+    rows = [first - second for first, second in scores.values()]
     check_runs(rows)
-    return estimate_mean(rows, generator(seed, "compare", *pairs), num_replicates)
+    return estimate_mean(rows, generator(seed, "compare", *scores), num_replicates)
 
 
 def _improvement(
-    pairs: Mapping[str, Sequence[Pair]], seed: int, num_replicates: int
+    scores: Mapping[str, Sides], seed: int, num_replicates: int
 ) -> Estimate:
-    sides = [[_scores(mine, i) for mine in pairs.values()] for i in (0, 1)]
-    check_runs(sides[0])
-    rng = generator(seed, "compare improvement", *pairs)
-    return estimate_improvement(sides[0], sides[1], rng, num_replicates)
+    first, second = ([sides[i] for sides in scores.values()] for i in (0, 1))
+    check_runs(first)
+    rng = generator(seed, "compare improvement", *scores)
+    return estimate_improvement(first, second, rng, num_replicates)
 
 
 def _describe(
-    task: str, pairs: Sequence[Pair], seed: int, num_replicates: int
+    task: str, pairs: Sequence[Pair], scores: Sides, seed: int, num_replicates: int
 ) -> dict[str, Any]:
     def difference() -> Estimate:
-        return _mean_difference({task: pairs}, seed, num_replicates)
+        return _mean_difference({task: scores}, seed, num_replicates)
 
     return {
         "difference": shown(difference, len(pairs)),
-        "first": float(_scores(pairs, 0).mean()),
-        "second": float(_scores(pairs, 1).mean()),
+        "first": float(scores[0].mean()),
+        "second": float(scores[1].mean()),
         "num_failed": [sum(pair[i].status != "done" for pair in pairs) for i in (0, 1)],
         "head_to_head": _head_to_head(pairs, seed, task),
     }
 
 
-def _scores(pairs: Sequence[Pair], side: int) -> Floats:
-    scores = [score_of(pair[side]) for pair in pairs]
-    # A settled cell has anchors, and one that is done a known return.
-    return np.array([score for score in scores if score is not None])
+def _scores(table: RunTable, pairs: Sequence[Pair]) -> Sides:
+    """Return (N,) the scores of either agent's runs."""
+    # A settled cell has anchors, and one that is done a known return: none is None.
+    scores = np.array([[table.score(cell) for cell in pair] for pair in pairs], float)
+    return scores[:, 0], scores[:, 1]
 
 
 def _pairs(

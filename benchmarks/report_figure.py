@@ -116,7 +116,7 @@ def draw_curve(analysis: Mapping[str, Any], axis: str, styles: Styles) -> str:
 
 
 def draw_task_curve(analysis: Mapping[str, Any], task: str, styles: Styles) -> str:
-    """Return one task's mean scores along tokens, with the start model's as a line."""
+    """Return one task's mean scores along tokens, with the start models' as lines."""
     curves = analysis["curves"].get(TASK_AXIS)
     mine = {} if curves is None else curves["tasks"][task]
     if not any(mine.values()):
@@ -125,8 +125,7 @@ def draw_task_curve(analysis: Mapping[str, Any], task: str, styles: Styles) -> s
     for agent, values in mine.items():
         if values is not None:
             axes.plot(curves["grid"], values, lw=1.4, **styles[agent])
-    start = analysis["tasks"][task]["start"]
-    if start is not None:
+    for start in analysis["tasks"][task]["starts"].values():
         axes.axhline(start, color=_INK, lw=0.8, ls=(0, (1, 3)))
     axes.axhline(1.0, color=_LINE, lw=0.8)
     _axis_of_steps(axes, TASK_AXIS)

@@ -32,7 +32,13 @@ from benchmarks.report_figure import (
     draw_task_curve,
     style_of,
 )
-from benchmarks.report_text import COLUMNS, render_markdown, tokens_words
+from benchmarks.report_text import (
+    COLUMNS,
+    render_markdown,
+    start_kinds,
+    tokens_words,
+    trial_numbers,
+)
 from benchmarks.result_folder import Results
 from benchmarks.run_table import settle
 from benchmarks.score_bootstrap import NUM_REPLICATES
@@ -44,6 +50,7 @@ _SECTIONS = {
     "problems": "What is wrong",
     "protocol": "Protocol",
     "aggregates": "Over all tasks",
+    "reliability": "Reliability",
     "matrix": "Who beats whom",
     "tasks": "Task by task",
     "weaknesses": "What each agent is bad at",
@@ -126,6 +133,8 @@ def render_page(
         "styles": styles,
         "columns": COLUMNS,
         "tokens_words": tokens_words,
+        "start_kinds": start_kinds(analysis["tasks"]),
+        "trial_numbers": trial_numbers(agents),
         "health": HEALTH_FIELDS,
         "has_language": _has_language(agents),
         "diagnostics": diagnostics,
@@ -222,6 +231,7 @@ def _filters(
 def _sections(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = {
         "problems": values["problems"] or values["notes"],
+        "reliability": values["trial_numbers"],
         "matrix": len(values["agents"]) > 1,
         "weaknesses": any(w["num_compared"] for w in values["weaknesses"].values()),
         "curves": values["curve_figures"],

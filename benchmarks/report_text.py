@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLUMNS", "escape", "render_markdown", "tokens_words"]
+__all__ = [
+    "COLUMNS",
+    "escape",
+    "render_markdown",
+    "start_kinds",
+    "tokens_words",
+    "trial_numbers",
+]
 
 COLUMNS = (
     ("iqm", "IQM"),
@@ -40,6 +47,7 @@ def render_markdown(name: str, analysis: Mapping[str, Any]) -> str:
         _protocol(analysis["protocol"]),
         _problems(analysis),
         _aggregates(analysis["agents"]),
+        _reliability(analysis["agents"]),
         _matrix(analysis),
         _tasks(analysis),
         _weaknesses(analysis["weaknesses"]),
@@ -56,9 +64,9 @@ def _protocol(protocol: Mapping[str, Any]) -> list[str]:
         f"{len(protocol['agents'])} agents, {len(protocol['tasks'])} tasks, seeds "
         f"{_list(protocol['seeds'])}; budget {_list(protocol['budgets'])}; "
         f"{_list(protocol['episodes'])} {_list(protocol['splits'])} episodes a run. A score of 0 "
-        "is the policy that reads nothing, 1 the scripted expert; a run that failed counts as "
-        f"{protocol['failed_score']:g}. In brackets: 95% intervals, {bootstrap['kind']}, "
-        f"{bootstrap['replicates']:,} replicates.",
+        "is the policy that reads nothing, 1 the scripted expert; a run that failed counts as the "
+        f"agent's worst on that task, at most {protocol['failed_score']:g}. In brackets: 95% "
+        f"intervals, {bootstrap['kind']}, {bootstrap['replicates']:,} replicates.",
         "",
     ]
 
@@ -101,6 +109,37 @@ def _aggregates(agents: Mapping[str, Any]) -> list[str]:
     return ["## Over all tasks", "", *_table(heading, rows), *spaced, ""]
 
 
+def _reliability(agents: Mapping[str, Any]) -> list[str]:
+    numbers = trial_numbers(agents)
+    if not numbers:
+        return []
+    rows = [
+        [escape(agent), *(_number(found["pass_hat_k"].get(k)) for k in numbers)]
+        for agent, found in agents.items()
+    ]
+    heading = ["agent", *(f"pass^{k}" for k in numbers)]
+    return [
+        "## Reliability",
+        "",
+        "The chance that all of k trials of one held-out goal succeed, a mean over goals.",
+        "",
+        *_table(heading, rows),
+        "",
+    ]
+
+
+def trial_numbers(agents: Mapping[str, Any]) -> list[str]:
+    """Return the numbers of trials that some agent has a pass^k of, as they are spelled."""
+    return sorted(
+        {k for found in agents.values() for k in found["pass_hat_k"]}, key=int
+    )
+
+
+def start_kinds(tasks: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of models that runs of some task began from."""
+    return sorted({kind for found in tasks.values() for kind in found["starts"]})
+
+
 def _matrix(analysis: Mapping[str, Any]) -> list[str]:
     agents, matrix = list(analysis["agents"]), analysis["probability_matrix"]
     if len(agents) < 2:
@@ -115,6 +154,7 @@ def _matrix(analysis: Mapping[str, Any]) -> list[str]:
 
 def _tasks(analysis: Mapping[str, Any]) -> list[str]:
     agents = list(analysis["agents"])
+    kinds = start_kinds(analysis["tasks"])
     rows = []
     for task, found in analysis["tasks"].items():
         cells = []
@@ -123,8 +163,9 @@ def _tasks(analysis: Mapping[str, Any]) -> list[str]:
             lost = entry["num_failed"]
             told = f"; {lost} of {len(entry['runs'])} failed" if lost else ""
             cells.append(_estimate(entry["score"]) + told + _spending(entry["spent"]))
-        rows.append([escape(task), _number(found["start"]), *cells])
-    heading = ["task", "start", *map(escape, agents)]
+        starts = [_number(found["starts"].get(kind)) for kind in kinds]
+        rows.append([escape(task), *starts, *cells])
+    heading = ["task", *(f"start: {kind}" for kind in kinds), *map(escape, agents)]
     return ["## Task by task", "", *_table(heading, rows), ""]
 
 
@@ -190,7 +231,7 @@ def _controls(controls: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [
         [
             escape(row["agent"]),
-            escape(row["env"]),
+            escape(row["env"] or "all tasks"),
             _estimate(row["gain"]),
             "rises" if row["rises"] else "",
         ]

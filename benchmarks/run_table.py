@@ -1,8 +1,8 @@
 """Which cells may be compared, and their scores as rows of runs by agent and task.
 
 A cell of other anchors, or of another budget, than its task's is left out and named. A run that
-failed is not left out: it is counted, with the score of a policy that reads nothing, since an
-agent must not look better for the seeds on which it broke.
+failed is not left out: it is counted as the worst run of its agent on that task, and never above
+the policy that reads nothing, since an agent must not look better for the seeds on which it broke.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = [
     "FAILED_SCORE",
     "RowsError",
     "RunTable",
-    "score_of",
     "settle",
     "start_of",
     "tags_of",
 ]
 
-FAILED_SCORE = 0.0  # the blind policy's
+FAILED_SCORE = 0.0
+"""The most that a failed run can count as: what the policy that reads nothing scores."""
 
 
 class RowsError(ValueError):
@@ -65,8 +65,21 @@ class RunTable:
 
         Runs that are done but were not evaluated so (greedily, say) have no score and are left out.
         """
-        values = [score_of(cell, name) for cell in self.of(agent, task)]
+        values = [self.score(cell, name) for cell in self.of(agent, task)]
         return np.array([value for value in values if value is not None])
+
+    def score(self, cell: Cell, name: str = FINAL) -> float | None:
+        """Return the score of one of a learner's evaluations; None where it was not made.
+
+        A run that failed has the lowest score of its agent's runs on the task, at most
+        `FAILED_SCORE`. A model before learning has the score that it was measured at, whatever came
+        after.
+        """
+        if cell.status == "done" or name.startswith("start"):
+            return cell.score(name)
+        peers = [p for p in self.of(cell.agent, cell.env) if p.status == "done"]
+        known = [score for p in peers if (score := p.score(name)) is not None]
+        return min([FAILED_SCORE, *known])
 
     def rows(self, agent: str, tasks: Sequence[str], name: str = FINAL) -> list[Floats]:
         """Return one row of scores a task.
@@ -92,7 +105,7 @@ class RunTable:
         rows = []
         for task in tasks:
             pairs = [
-                (score_of(cell, FINAL), start_of(cell, self.of(agent, task)))
+                (self.score(cell), start_of(cell, self.of(agent, task)))
                 for cell in self.of(agent, task)
             ]
             rows.append(
@@ -102,16 +115,6 @@ class RunTable:
         if lacking:
             raise RowsError(f"no score of the start model on {_names(lacking)}")
         return rows
-
-
-def score_of(cell: Cell, name: str = FINAL) -> float | None:
-    """Return the score of one of a run's evaluations; a run that failed has `FAILED_SCORE`.
-
-    A model before learning has the score that it was measured at, whatever came after.
-    """
-    if cell.status != "done" and not name.startswith("start"):
-        return FAILED_SCORE
-    return cell.score(name)
 
 
 def start_of(cell: Cell, peers: Iterable[Cell]) -> float | None:

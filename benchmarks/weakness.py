@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.run_table import RunTable, score_of
+from benchmarks.run_table import RunTable
 from benchmarks.score import MIN_RUNS
 from benchmarks.score_bootstrap import estimate_mean, generator
 
@@ -70,6 +70,6 @@ def find_weaknesses(
 
 
 def _by_seed(table: RunTable, agent: str, task: str) -> dict[int, float]:
-    """Return the score of each run that has one; a run that failed has the blind policy's."""
-    scored = {cell.seed: score_of(cell) for cell in table.of(agent, task)}
+    """Return the score of each run that has one, failed ones included."""
+    scored = {cell.seed: table.score(cell) for cell in table.of(agent, task)}
     return {seed: score for seed, score in scored.items() if score is not None}

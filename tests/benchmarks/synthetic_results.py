@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def _full_cell(
             "final": played(level, "test"),
             "final_greedy": played(level + 0.05, "test"),
             "final_train": played(level + 0.1, "train"),
+            "final_trials": replace(played(level, "test"), repeats=2),
         },
         language={
             "start": LanguageHealth(distinct_1=0.4, reply_length=7.0),

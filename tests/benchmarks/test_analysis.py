@@ -94,7 +94,10 @@ def test_a_failed_seed_lowers_the_aggregate_and_is_told() -> None:
     cells = [*runs("ppo", [1.0] * 3), cell(seed=3, status="failed")]
     found = figures(cells)["agents"]["ppo"]
     assert found["mean"]["value"] == 0.75
-    assert "1 of 4 runs failed and count as 0" in found["warnings"]
+    assert (
+        "1 of 4 runs failed and count as its worst there, at most 0"
+        in found["warnings"]
+    )
 
 
 def test_the_matrix_and_its_reverse_make_one() -> None:
@@ -184,11 +187,41 @@ def test_a_control_that_rises_is_told() -> None:
     rising = runs("zero-rate", [0.5, 0.6, 0.7], kind="control")
     still = runs("shuffled", [0.1, -0.1, 0.0], kind="control")
     found = figures([*rising, *still, *runs("ppo", [0.5] * 3)])
-    assert [(r["agent"], r["rises"]) for r in found["controls"]] == [
-        ("shuffled", False),
-        ("zero-rate", True),
+    assert [(r["agent"], r["env"], r["rises"]) for r in found["controls"]] == [
+        ("shuffled", None, False),
+        ("shuffled", TASK, False),
+        ("zero-rate", None, True),
+        ("zero-rate", TASK, True),
     ]
     assert list(found["agents"]) == ["ppo"]
+
+
+def test_a_control_that_rises_here_and_falls_there_does_not_rise() -> None:
+    here = runs("frozen", [0.2, 0.3, 0.4], kind="control")
+    there = runs("frozen", [-0.2, -0.3, -0.5], OTHER, kind="control")
+    found = figures([*here, *there])["controls"]
+    assert [(r["env"], r["rises"]) for r in found] == [
+        (None, False),
+        (OTHER, False),
+        (TASK, True),
+    ]
+    assert found[0]["gain"]["value"] == pytest.approx(-1 / 60)
+
+
+def test_models_of_two_kinds_start_apart() -> None:
+    own, network = {"family": "algorithm"}, {"family": "sb3"}
+    cells = runs("ppo", [0.5] * 2, start=0.25, config=own)
+    cells += runs("sft", [0.25] * 2, start=0.5, config={"family": "sft"})
+    cells += runs("sb3-ppo", [0.5] * 2, start=-0.25, config=network)
+    found = figures(cells)["tasks"][TASK]["starts"]
+    assert found == {"language model": 0.375, "small network": -0.25}
+
+
+def test_the_grid_of_tokens_ends_with_the_budget() -> None:
+    cells = [cell(seed=s, curve=curve([1.5] * 150)) for s in range(3)]  # 1,500 tokens
+    curves = figures(cells)["curves"]
+    assert curves["tokens"]["grid"][-1] == 1000.0
+    assert curves["turns"]["grid"][-1] == 150.0
 
 
 def test_scripts_come_the_best_first() -> None:

@@ -14,6 +14,7 @@ from benchmarks.cell import Curve
 from benchmarks.report_page import Written, write_report
 from benchmarks.report_text import escape
 from benchmarks.result_folder import read_results, write_cell
+from chat_envs import anchors
 from tests.benchmarks.synthetic_results import cell, write_grid
 
 DIAGNOSTICS = [
@@ -31,8 +32,10 @@ def report(folder: Path, out: str = "out", **options: Any) -> Written:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("core")
     write_grid(folder, ["ppo", "grpo"], DIAGNOSTICS, 3)
+    own = anchors.load(DIAGNOSTICS[0])
     for seed in range(3):
-        write_cell(folder, cell("shuffled", DIAGNOSTICS[0], seed, kind="control"))
+        control = cell("shuffled", DIAGNOSTICS[0], seed, kind="control", anchors=own)
+        write_cell(folder, control)
     write_cell(
         folder, cell("hostile:praise", "own/Task-v0", kind="script", score=0.125)
     )
@@ -80,6 +83,7 @@ def test_the_page_has_all_its_parts(written: Written) -> None:
         "problems",
         "protocol",
         "aggregates",
+        "reliability",
         "matrix",
         "tasks",
         "weaknesses",
@@ -87,6 +91,7 @@ def test_the_page_has_all_its_parts(written: Written) -> None:
         "gold",
         "language",
         "diagnostics",
+        "controls",
         "hostile",
         "transcripts",
     ]
@@ -144,8 +149,13 @@ def test_the_page_and_the_markdown_print_the_figures_of_the_json(
         value, low, high = (f"{found['iqm'][k]:.3f}" for k in ("value", "low", "high"))
         assert f"{value} <small>{low} to {high}</small>" in page
         assert f"{value} [{low}, {high}]" in markdown
+        for k in ("1", "2"):
+            assert f"<td>{found['pass_hat_k'][k]:.3f}</td>" in page
+            assert f" {found['pass_hat_k'][k]:.3f} |" in markdown
     for heading in ("Over all tasks", "Who beats whom", "Task by task", "By tokens"):
         assert f"## {heading}" in markdown
+    assert "| shuffled | all tasks | " in markdown
+    assert "<td>shuffled</td><td>all tasks</td>" in page
 
 
 def test_a_report_changes_no_raw_result(folder: Path, written: Written) -> None:

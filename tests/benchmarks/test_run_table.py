@@ -26,12 +26,21 @@ def table(*cells: Cell) -> RunTable:
 
 
 def test_a_failed_run_counts_with_the_score_of_the_blind() -> None:
+    found = table(cell(seed=0, score=0.75), cell(seed=1, status="killed"))
+    assert found.scores("ppo", TASK).tolist() == [0.75, 0.0]
+
+
+def test_no_agent_gains_by_failing() -> None:
+    broken = cell(seed=1, status="killed")
     found = table(
         cell(seed=0, score=0.75),
-        cell(seed=1, status="killed"),
+        broken,
         cell(seed=2, score=-1.0),
+        cell("grpo", seed=0, score=-2.0),
+        cell(env="own/Other-v0", score=-3.0),
     )
-    assert found.scores("ppo", TASK).tolist() == [0.75, 0.0, -1.0]
+    assert found.scores("ppo", TASK).tolist() == [0.75, -1.0, -1.0]
+    assert found.score(broken, "final_greedy") == 0.0  # nobody has one that is lower
 
 
 def test_a_failed_run_has_the_start_that_was_measured() -> None:
