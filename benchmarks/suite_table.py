@@ -17,6 +17,19 @@ def _easiest(names: Sequence[str]) -> list[dict[str, Any]]:
 # A network that knows no word would find the right one among a thousand by luck alone.
 _WORDS: Mapping[str, Any] = {"vocabulary": "candidates"}
 
+# What a processor can pay for 135 million parameters: a step of imitation takes some ten seconds,
+# one of learning a minute.
+_REAL: Mapping[str, Any] = {
+    "env_kwargs": {"context_length": 512, "reply_length": 24},
+    "budget": 4_000,
+}
+_REAL_IMITATION: Mapping[str, Any] = {
+    "num_steps": 24,
+    "num_episodes": 8,
+    "learning_rate": 5e-5,
+    "num_warmup_steps": 4,
+}
+
 SUITES: Mapping[str, Mapping[str, Any]] = {
     "core": {
         "summary": "five applications, a game, the preference model and three diagnostics",
@@ -98,6 +111,35 @@ SUITES: Mapping[str, Mapping[str, Any]] = {
                 ]
             ),
             {"env": "KeywordBandit-v0"},
+        ],
+    },
+    "smollm2": {
+        "summary": "two applications for a real model, at a budget that a processor can pay",
+        "lm": "smollm2-135m",
+        "hyperparameters": {
+            "num_episodes": 16,
+            "group_size": 4,
+            "num_envs": 16,
+            "learning_rate": 2e-5,
+            "learning_rate_schedule": "linear",
+        },
+        "agents": {"grpo": {"num_epochs": 1, "num_minibatches": 1}},
+        "evaluation": {
+            "num_episodes": 32,
+            "num_side_episodes": 16,
+            "num_trial_goals": 0,
+        },
+        "tasks": [
+            {
+                "env": "CustomerService-easy-v0",
+                "warm_start": {**_REAL_IMITATION, "script": "careless"},
+                **_REAL,
+            },
+            {
+                "env": "SocialChat-easy-v0",
+                "warm_start": {**_REAL_IMITATION, "script": "expert+generic+question"},
+                **_REAL,
+            },
         ],
     },
 }
