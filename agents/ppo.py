@@ -32,9 +32,10 @@ from agents.objective.loss import value_loss
 from agents.regularizer import drift_price
 from agents.surrogate import SurrogateUpdate, Targets, old_log_probs
 from agents.surrogate_config import SurrogateConfig
+from chat_envs.tokenizer import Tokenizer
 from chat_envs.vector import ChatVectorEnv
 
-__all__ = ["PPO", "PPOConfig"]
+__all__ = ["PPO", "PPOConfig", "load_mixture"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,9 @@ class PPOTargets(Targets):
 class PPO(Algorithm):
     """PPO over whole dialogues; see `Algorithm` for the arguments. The model needs a value head.
 
+    Args:
+        mixture: what `load_mixture` has made of `ptx_data`; None makes it.
+
     Raises:
         FileNotFoundError, ValueError: also where `ptx_data` cannot be read.
     """
@@ -118,6 +122,7 @@ class PPO(Algorithm):
         config: PPOConfig | None = None,
         *,
         env_kwargs: Mapping[str, Any] | None = None,
+        mixture: Blend | None = None,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(lm, env, config, env_kwargs=env_kwargs, **hyperparameters)
@@ -131,14 +136,13 @@ class PPO(Algorithm):
                 f"PPO needs a critic, but the model {lm.name!r} has no value head: load it with "
                 "has_value_head=True, or use REINFORCE, which needs none."
             )
-        self.mixture: Blend | None = None
-        if self.config.ptx_data:
-            self.mixture = load_blend(
-                self.config.ptx_data.split(" + "),
-                self.env.tokenizer,
-                lm.context_length,
-                seed=self.config.seed,
+        if mixture is not None and not self.config.ptx_data:
+            raise ValueError(
+                "There is a mixture, but no ptx_data and ptx_coefficient to imitate it by."
             )
+        if mixture is None and self.config.ptx_data:
+            mixture = load_mixture(self.config, self.env.tokenizer, lm.context_length)
+        self.mixture = mixture
 
     def training_config(self) -> TrainingConfig:
         """Return the optimizer's settings, the value head's among them."""
@@ -258,6 +262,16 @@ class PPO(Algorithm):
         tally = Tally()
         tally.add_ratio("ptx_cross_entropy", measured["cross_entropy"], 1)
         return tally
+
+
+def load_mixture(config: PPOConfig, tokenizer: Tokenizer, context_length: int) -> Blend:
+    """Return what `ptx_data` names, for a model of that tokenizer and context.
+
+    Raises:
+        FileNotFoundError, ValueError: a source is not there or broken; the message names it.
+    """
+    names = config.ptx_data.split(" + ")
+    return load_blend(names, tokenizer, context_length, seed=config.seed)
 
 
 def describe_critic(targets: PPOTargets) -> Tally:

@@ -47,6 +47,7 @@ __all__ = [
     "Dialogue",
     "RECORD_FILE",
     "RewardModel",
+    "check_critic",
     "check_target",
     "start_critic",
 ]
@@ -88,8 +89,14 @@ class RewardModel:
         path = Path(directory).expanduser()
         if not path.is_dir():
             raise FileNotFoundError(f"There is no directory {directory}.")
+        file = path / "config.json"
+        config = read_json(file) if file.is_file() else {}
+        if "model_type" not in config:  # a run has a config.json of another kind
+            raise ValueError(
+                f"{directory} holds no reward model: it has no config.json of a model. Give the "
+                "directory that `chat-envs reward-model` wrote."
+            )
         tokenizer = load_tokenizer(str(path.resolve()))
-        config = read_json(path / "config.json")
         network = load_reply_scorer(path, config, len(tokenizer), device)
         mean, std = _read_constants(path)
         self._become(network, tokenizer, mean, std, batch_tokens)
@@ -242,6 +249,29 @@ def _read_constants(directory: Path) -> tuple[float, float]:
 
 def _is_finite(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and math.isfinite(value)
+
+
+def check_critic(directory: str | Path, tokenizer: Tokenizer) -> None:
+    """Refuse a critic that has learned to read other ids than the policy's.
+
+    Args:
+        directory: of the reward model that the critic is to start from.
+        tokenizer: the policy's.
+
+    Raises:
+        ValueError: it has no tokenizer, or one with other entries.
+    """
+    source = Path(directory).expanduser()
+    own = load_tokenizer(str(source.resolve()))
+    is_same = len(own) == len(tokenizer) and all(
+        own.decode([i]) == tokenizer.decode([i]) for i in range(len(own))
+    )
+    if not is_same:
+        raise ValueError(
+            f"The critic in {source} reads the ids of another tokenizer ({len(own)} entries) than "
+            f"the policy writes ({len(tokenizer)}): train the reward model from the model that the "
+            "run starts with (--lm). As a reward it scores the text of any policy."
+        )
 
 
 def start_critic(lm: CausalLM, directory: str | Path) -> None:

@@ -20,17 +20,15 @@ from agents.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from agents.dialogue_data import load_blend
+from agents.dialogue_data import Blend
 from agents.engine import process_group
 from agents.engine.causal_lm import CausalLM
 from agents.engine.language_model import TrainingConfig
 from agents.engine.threads import use_threads
 from agents.evaluation import EvaluationResult, evaluate, gold_gain, success_gain
-from agents.experience.dialogue import make_env
-from agents.experience.script import check_script
 from agents.hyperparameter import build_config
 from agents.observer import Observer
-from agents.reward_model import start_critic
+from agents.preparation import prepare, read_mixture
 from agents.tracking import (
     LOGS,
     RunDirectory,
@@ -50,6 +48,7 @@ __all__ = [
     "TrainResult",
     "load_run",
     "prepare",
+    "read_mixture",
     "score",
     "train",
 ]
@@ -97,6 +96,7 @@ def train(
     config: TrainConfig,
     *,
     lm: CausalLM | None = None,
+    mixture: Blend | None = None,
     root: Path = RUNS,
     is_resuming: bool = False,
     is_replacing: bool = False,
@@ -110,6 +110,7 @@ def train(
     Args:
         config: the run.
         lm: what `prepare(config)` returned; None calls it.
+        mixture: what `read_mixture(config, lm)` returned; None calls it.
         root: directory of runs; this one's is `root / config.run_name`.
         is_resuming: go on from the newest whole checkpoint; `total_timesteps` may have grown,
             unless the step size falls linearly towards it.
@@ -123,7 +124,9 @@ def train(
     """
     observer = observer or Observer()
     path = root / check_run_name(config.run_name)
-    lm = lm or prepare(config)  # before anything is written
+    # Before anything is written, so that what is wrong costs nobody a warm start.
+    lm = lm or prepare(config)
+    mixture = read_mixture(config, lm) if mixture is None else mixture
 
     def open_run() -> RunDirectory:
         return RunDirectory(
@@ -135,7 +138,7 @@ def train(
         )
 
     with use_threads(config.num_threads), _opened(path, open_run) as run:
-        return _carry_out(config, run, lm, observer, at)
+        return _carry_out(config, run, lm, mixture, observer, at)
 
 
 def _opened(path: Path, open_run: Callable[[], RunDirectory]) -> Run:
@@ -164,6 +167,7 @@ def _carry_out(
     config: TrainConfig,
     run: Run,
     lm: CausalLM,
+    mixture: Blend | None,
     observer: Observer,
     at: Callable[[str], None],
 ) -> TrainResult:
@@ -177,7 +181,11 @@ def _carry_out(
         lm = starting_lm(config, lm, observer)
     before = score(lm, config, "start model", observer) if has_before else None
     algorithm = AGENTS[config.agent](
-        lm, config.env, config.agent_config(), env_kwargs=config.full_env_kwargs()
+        lm,
+        config.env,
+        config.agent_config(),
+        env_kwargs=config.full_env_kwargs(),
+        **({} if mixture is None else {"mixture": mixture}),
     )
     _restore(algorithm, run, checkpoint)
     _learn(algorithm, run, config, observer, at)
@@ -212,29 +220,6 @@ def _find_checkpoint(run: Run) -> tuple[Checkpoint | None, list[str]]:
     elif skipped:
         remarks.append("No checkpoint is whole; the run begins again.")
     return checkpoint, remarks
-
-
-def prepare(config: TrainConfig) -> CausalLM:
-    """Return the model of a run as it comes, once its environment has been made too.
-
-    Whatever is wrong with a config that its fields alone do not show is raised here.
-
-    Raises:
-        ValueError, TypeError: the model or the environment cannot be made like that.
-        OSError: a file of the model is not there.
-    """
-    sft = config.warm_start_config()
-    if sft is not None:
-        check_script(sft.script, config.env)
-    lm = build_lm(config)
-    lm.check_processes()
-    env = make_env(config.env, 1, **config.full_env_kwargs())
-    if mixture := getattr(config.agent_config(), "ptx_data", ""):
-        load_blend(mixture.split(" + "), env.tokenizer, lm.context_length)
-    env.close()
-    if config.critic:
-        start_critic(lm, config.critic)
-    return lm
 
 
 def score(

@@ -1,8 +1,8 @@
 """Files of records: JSON lines, or a directory that `datasets` saved; broken ones are named.
 
-Prompts, preference pairs and dialogues of one's own are all read through here, so that a broken
-line is named by its file and number everywhere, and stops the reading or is skipped as its reader
-was told to.
+Prompts, preference pairs, dialogues of one's own and recorded episodes are all read through here,
+so that a broken line is named by its file and number everywhere, and stops the reading or is
+skipped as its reader was told to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from typing import Any
 
 from chat_envs.message import Message, Role
 
-__all__ = ["ON_BROKEN", "as_messages", "as_object", "read_records", "report_broken"]
+__all__ = [
+    "ON_BROKEN",
+    "as_messages",
+    "as_object",
+    "read_lines",
+    "read_records",
+    "report_broken",
+]
 
 ON_BROKEN = ("stop", "skip")
 """What a broken record does: raise, or be left out with a warning in the log."""
@@ -51,7 +58,20 @@ def read_records(
             f"There is no {str(path)!r}; give a file of JSON lines or a directory that `datasets` "
             "saved."
         )
-    return _json_rows(str(path)), False
+    return read_lines(path), False
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[str, bytes]]:
+    """Yield where each line of a file stands ("file:line"), and the line; empty ones are left out.
+
+    A line ends with a line feed alone: a text in it may hold any other end of a line.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield f"{path}:{number}", line
 
 
 def report_broken(source: str, problem: str, on_broken: str) -> None:
@@ -68,11 +88,15 @@ def report_broken(source: str, problem: str, on_broken: str) -> None:
 
 
 def as_object(row: Any) -> dict[str, Any]:
-    """Return a record as an object, or raise a `ValueError` that says what is wrong."""
+    """Return a record as an object, or raise a `ValueError` that says what is wrong.
+
+    Args:
+        row: a line, as bytes or text, or the object that it was read as.
+    """
     value = row
-    if isinstance(row, bytes):
+    if isinstance(row, (bytes, str)):
         try:
-            value = json.loads(row.decode("utf-8"))
+            value = json.loads(row if isinstance(row, str) else row.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise ValueError("the line is not UTF-8.") from error
         except RecursionError as error:
@@ -112,16 +136,6 @@ def _as_message(value: Any) -> Message:
             f"{value!r:.60} is no message; expected a role of {roles} and a content."
         )
     return Message(Role(value["role"]), value["content"])
-
-
-def _json_rows(path: str) -> Iterator[tuple[str, bytes]]:
-    """Yield where a line stands, and the line; empty ones are left out."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.strip():
-                yield f"{path}:{number}", line
 
 
 def _dataset_rows(

@@ -11,8 +11,10 @@ import json
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Iterator, Self
 
 import yaml
@@ -28,10 +30,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+import chat_envs.reward
 from agents.checkpoint import DamagedFileError
 from agents.engine.process_group import OtherProcessError
 from agents.observer import Observer
 from agents.tracking import RunError
+from chat_envs.reward import RewardError
 
 __all__ = [
     "BadInput",
@@ -45,6 +49,7 @@ __all__ = [
 ]
 
 _SPARSE_SECONDS = 15.0
+_OURS = tuple(map(Path, chat_envs.reward.__path__))
 # YAML 1.1 reads `1e-4` as a string; people write step sizes so.
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
@@ -69,6 +74,9 @@ def command(run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], in
             return 2
         except OtherProcessError:
             return 1  # the process that has the error says which
+        except RewardError as error:
+            say(f"failed: {error}{_place_of(error.__cause__)}")
+            return 1
         except BrokenPipeError:
             raise  # whoever read our output has gone: `chat-envs` itself knows what to do
         except (OSError, FloatingPointError, MemoryError) as error:
@@ -79,6 +87,14 @@ def command(run: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], in
             return 130
 
     return guarded
+
+
+def _place_of(error: BaseException | None) -> str:
+    """Return the line of a reward function that raised, for who wrote it; "" if none did."""
+    frames = traceback.extract_tb(error.__traceback__ if error is not None else None)
+    if not frames or Path(frames[-1].filename).parent in _OURS:
+        return ""
+    return f" ({frames[-1].filename}:{frames[-1].lineno})"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from agents.report import write_report
 from agents.sft import SFTConfig
 from agents.tracking import check_run_name
 from agents.tracking import read_config as read_stored_config
-from agents.train import RUNS, TrainResult, prepare, train
+from agents.train import RUNS, TrainResult, prepare, read_mixture, train
 from agents.train_config import AGENTS, TrainConfig
 from chat_envs.commands.argument import CommandParser, read_reward
 
@@ -47,11 +47,13 @@ def run(argv: Sequence[str]) -> int:
     with bad_input():
         config = read_config(arguments)
         lm = prepare(config)
+        mixture = read_mixture(config, lm)
     is_first = process_group.rank() == 0
     with TerminalObserver() if is_first else nullcontext(Observer()) as observer:
         result = train(
             config,
             lm=lm,
+            mixture=mixture,
             is_resuming=arguments.resume,
             is_replacing=arguments.force,
             observer=observer,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from chat_envs.commands.argument import CommandParser, read_reward
+from chat_envs.record_file import ON_BROKEN
 from chat_envs.reward import RewardError
 from chat_envs.wrappers import rescore
-from chat_envs.wrappers.rescoring import ON_BROKEN
 
 __all__ = ["run"]
 
@@ -41,8 +41,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--on-broken",
         choices=ON_BROKEN,
-        default="raise",
-        help="what a line that is no recorded episode does (default raise)",
+        default="stop",
+        help="what a line that is no recorded episode does (default stop)",
     )
     parser.add_argument(
         "--on-error",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,19 @@ from typing import Any
 import numpy as np
 
 from chat_envs.message import Message, Role
+from chat_envs.record_file import (
+    ON_BROKEN,
+    as_messages,
+    as_object,
+    read_lines,
+    report_broken,
+)
 from chat_envs.registration import find
 from chat_envs.reward import RewardOutcome, RewardRequest, describe, make_scorer
 from chat_envs.reward.registry import OWN_REWARD_IDS, PROXY
 
-__all__ = ["ON_BROKEN", "rescore"]
+__all__ = ["rescore"]
 
-ON_BROKEN = ("raise", "skip")
-"""What a broken line does: raise, or be left out with a warning in the log."""
-
-_LOGGER = logging.getLogger(__name__)
 _OPTIONAL = type(None)
 # What a turn is made again from; `RecordTranscript` writes more, for people.
 _FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -72,7 +73,7 @@ def rescore(
     source: str | Path | Iterable[str | Mapping[str, Any]],
     reward: Any,
     *,
-    on_broken: str = "raise",
+    on_broken: str = "stop",
     on_error: str | float = "raise",
     timeout_s: float | None = None,
     proxies: Mapping[str, Any] | None = None,
@@ -85,8 +86,8 @@ def rescore(
     Args:
         source: A file that `RecordTranscript` wrote, or its lines, as text or as they were read.
         reward: Anything that an environment takes: "gold", "proxy:NAME", an id, a function, ...
-        on_broken: What a line that is no recorded episode does: "raise", or "skip", with a
-            warning in the log. Either names file and line.
+        on_broken: What a line that is no recorded episode does: "stop" raises, "skip" leaves it
+            out with a warning in the log. Either names file and line.
         on_error, timeout_s: What a failing or slow reward does, as for an environment.
         proxies: What "proxy:NAME" stands for, for environments that are not registered.
 
@@ -164,65 +165,59 @@ def _read(
     source: str | Path | Iterable[str | Mapping[str, Any]], on_broken: str
 ) -> Iterator[_Episode]:
     """Yield the episodes of the lines that are sound."""
-    name = ""
-    if isinstance(source, (str, Path)):
-        name = f"{source}, "
-        # Not splitlines(): a JSON string may hold other line ends than "\n".
-        source = Path(source).read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(source, start=1):
-        if isinstance(line, str) and not line.strip():
-            continue
+    rows = read_lines(source) if isinstance(source, str | Path) else _given(source)
+    for place, row in rows:
         try:
-            yield _episode(line)
-        except (OverflowError, TypeError, ValueError) as error:
-            message = f"{name}line {number}: {error}"
-            if on_broken == "raise":
-                raise ValueError(message) from error
-            _LOGGER.warning("skipped %s", message)
+            yield _episode(as_object(row))
+        except (OverflowError, RecursionError, TypeError, ValueError) as error:
+            report_broken(place, f"{str(error).rstrip('.')}.", on_broken)
 
 
-def _episode(line: Any) -> _Episode:
+def _given(lines: Iterable[str | Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield lines that were read already, as `read_lines` yields those of a file."""
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, str) or line.strip():
+            row = dict(line) if isinstance(line, Mapping) else line
+            yield f"line {number}", row
+
+
+def _episode(record: dict[str, Any]) -> _Episode:
     """Return the episode of one line.
 
     Raises:
         ValueError: if it is none; the message says why.
     """
-    record = json.loads(line) if isinstance(line, str) else line
-    if not isinstance(record, Mapping) or not isinstance(record.get("messages"), list):
+    if "messages" not in record:
         raise ValueError(
-            "is no episode of RecordTranscript: it has no list of messages"
+            f"there is no field 'messages', only {sorted(record)}: it is no episode of "
+            "RecordTranscript."
         )
     for key in ("turns", "task_names", "id"):
         if key not in record:
             raise ValueError(
-                f"was written before turns were recorded (it has no {key!r}): its messages can "
-                "be read, but it cannot be scored again; play the episode anew under "
-                "RecordTranscript"
+                f"the line was written before turns were recorded (it has no {key!r}): its "
+                "messages can be read, but it cannot be scored again; play the episode anew under "
+                "RecordTranscript."
             )
-    messages = tuple(_message(message) for message in record["messages"])
-    return _Episode(dict(record), [_request(t, messages) for t in record["turns"]])
-
-
-def _message(record: Any) -> Message:
-    if not isinstance(record, Mapping) or not isinstance(record.get("content"), str):
-        raise ValueError(f"has a message that is none: {record!r}")
-    return Message(Role(record.get("role")), record["content"])
+    messages = as_messages(record["messages"], "'messages'")
+    return _Episode(record, [_request(t, messages) for t in record["turns"]])
 
 
 def _request(turn: Any, messages: tuple[Message, ...]) -> RewardRequest:
     """Return what a reward function is told of a recorded turn."""
     for key, kinds in _FIELDS.items():
         if not isinstance(turn, Mapping) or not isinstance(turn.get(key, ...), kinds):
-            raise ValueError(f"has a turn without a right {key!r}: {turn!r}")
+            raise ValueError(f"there is a turn without a right {key!r}: {turn!r:.60}.")
     reply_index, num_messages = turn["reply_index"], turn["num_messages"]
     if not 0 <= reply_index < num_messages <= len(messages):
         raise ValueError(
-            f"has a turn of messages {reply_index} to {num_messages}, of {len(messages)}"
+            f"there is a turn of messages {reply_index} to {num_messages}, of "
+            f"{len(messages)}."
         )
     reply = messages[reply_index]
     if reply.role is not Role.ASSISTANT:
         raise ValueError(
-            f"has a turn whose reply is a message of the {reply.role.value}"
+            f"there is a turn whose reply is a message of the {reply.role.value}."
         )
     components = turn["task_components"]
     return RewardRequest(

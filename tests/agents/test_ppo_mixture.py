@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 import torch
 
+from agents import dialogue_data
 from agents.dialogue_data import load_blend
 from agents.engine.language_model import TrainingConfig
 from agents.imitation import imitate
 from agents.ppo import PPO, PPOConfig
-from agents.train import prepare
+from agents.preparation import prepare, read_mixture
+from agents.train import train
+from agents.train_config import TrainConfig
+from chat_envs.record_file import read_records
 from tests.agents.gradients import gradient_of, relative_distance
-from tests.agents.small_run import small_config
+from tests.agents.small_run import NAME, small_config
 from tests.agents.toys import WORDS, make_lm, make_parrots
 
 SMALL: dict[str, Any] = {"num_episodes": 8, "group_size": 4, "num_epochs": 1}
@@ -33,6 +37,13 @@ def data(tmp_path: Path) -> str:
 def mixed(data: str, coefficient: float = 0.5, **settings: Any) -> PPO:
     options = {"ptx_coefficient": coefficient, "ptx_data": data, "ptx_rows": 6}
     return PPO(make_lm(), make_parrots(4), **(SMALL | options | settings))
+
+
+def config_with(data: str) -> TrainConfig:
+    """Return a small run that imitates `data` beside its reward."""
+    settings = {"ptx_coefficient": 0.1, "ptx_data": data, "ptx_rows": 2}
+    run = dict(small_config().hyperparameters)
+    return small_config(hyperparameters=run | settings)
 
 
 def test_the_gradient_is_ppos_plus_the_coefficient_times_that_of_imitation(
@@ -120,7 +131,47 @@ def test_a_mixture_needs_both_data_and_a_weight(settings: dict[str, Any]) -> Non
 def test_data_that_cannot_be_read_stops_a_run_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("{\n")
     for name, words in (("missing", "missing.jsonl"), ("broken", "broken.jsonl:1")):
-        settings = {"ptx_coefficient": 0.1, "ptx_data": str(tmp_path / f"{name}.jsonl")}
-        config = small_config(hyperparameters=settings)
+        config = config_with(str(tmp_path / f"{name}.jsonl"))
         with pytest.raises((ValueError, FileNotFoundError), match=words):
-            prepare(config)
+            read_mixture(config, prepare(config))
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            train(config, root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_read_before_a_run_is_not_read_again(
+    data: str, tmp_path: Path
+) -> None:
+    config = config_with(data)
+    train(config, root=tmp_path / "whole")
+    lm = prepare(config)
+    mixture = read_mixture(config, lm)
+    Path(data).unlink()
+    train(config, lm=lm, mixture=mixture, root=tmp_path / "given")
+    logs = [
+        (tmp_path / name / NAME / "metrics.jsonl").read_text("utf-8")
+        for name in ("whole", "given")
+    ]
+    assert logs[0] == logs[1] and "ptx_cross_entropy" in logs[0]
+
+
+def test_a_run_reads_its_data_once(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths: list[str] = []
+
+    def observed(path: str, split: str, fields: Any) -> Any:
+        paths.append(path)
+        return read_records(path, split, fields)
+
+    monkeypatch.setattr(dialogue_data, "read_records", observed)
+    train(config_with(data), root=tmp_path)
+    assert paths == [data]
+
+
+def test_an_agent_that_imitates_nothing_has_no_mixture(data: str) -> None:
+    for config in (small_config(), small_config(agent="reinforce")):
+        assert read_mixture(config, make_lm()) is None
+    mixture = mixed(data).mixture
+    with pytest.raises(ValueError, match="no ptx_data"):
+        PPO(make_lm(), make_parrots(4), mixture=mixture, **SMALL)

@@ -98,6 +98,10 @@ def write_grid(
                 write_cell(folder, _full_cell(agent, env, seed, a, rng, num_episodes))
 
 
+_LANGUAGE = {
+    "start": LanguageHealth(distinct_1=0.4, reply_length=7.0),
+    "final": LanguageHealth(distinct_1=0.3, reply_length=6.0, perplexity=3.5),
+}
 CHOSEN = {"random": 0.25, "best": 1.0, "worst": -1.0}
 
 
@@ -151,10 +155,7 @@ def _full_cell(
             "final_train": played(level + 0.1, "train"),
             "final_trials": replace(played(level, "test"), repeats=2),
         },
-        language={
-            "start": LanguageHealth(distinct_1=0.4, reply_length=7.0),
-            "final": LanguageHealth(distinct_1=0.3, reply_length=6.0, perplexity=3.5),
-        },
+        language=_LANGUAGE,
         transcripts=tuple(
             transcript(kind, place, score)
             for place, (kind, score) in enumerate(CHOSEN.items())

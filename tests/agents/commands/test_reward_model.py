@@ -10,7 +10,7 @@ from numpy.random import default_rng
 
 from agents.commands.reward_model import SUMMARY, run
 from agents.reward_model import RewardModel
-from chat_envs.message import user
+from chat_envs.message import assistant, user
 from chat_envs.preference_pair import PreferencePair, read_pairs, write_pairs
 from chat_envs.simulators.preference_model import NGramReward
 from tests.agents.test_reward_modeling import make_pairs
@@ -120,6 +120,58 @@ def test_what_cannot_be_is_refused_before_training(
     assert run(["--pairs", str(pairs), *argv]) == 2
     assert problem in capsys.readouterr().err
     assert not Path("rm").exists()
+
+
+def transcript(pair: PreferencePair, reply: str) -> str:
+    """Return a reply as HH-RLHF has it: text of the whole dialogue."""
+    return f"\n\nHuman: {pair.prompt[0].content}\n\nAssistant: {reply}"
+
+
+def test_transcripts_and_saved_datasets_are_learned_from_as_any_pairs(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    own = read_pairs(pairs)
+    rows = [
+        {"chosen": transcript(p, p.chosen), "rejected": transcript(p, p.rejected)}
+        for p in own
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    Path("hh.jsonl").write_text(lines, encoding="utf-8")
+    talks = [
+        {
+            name: [*(m.as_dict() for m in p.prompt), assistant(text).as_dict()]
+            for name, text in (("chosen", p.chosen), ("rejected", p.rejected))
+        }
+        for p in own
+    ]
+    datasets.Dataset.from_list(talks).save_to_disk("saved")
+    records = []
+    for number, path in enumerate([str(pairs), "hh.jsonl", "saved"]):
+        argv = ["--pairs", path, "--kind", "ngram", "--output", f"{number}.json"]
+        assert run([*argv, "--json"]) == 0
+        records.append(json.loads(capsys.readouterr().out))
+    assert records[0]["num_train_pairs"] > 100
+    for record in records[1:]:
+        assert record["num_train_pairs"] == records[0]["num_train_pairs"]
+        assert record["held_out"] == records[0]["held_out"]
+
+
+@pytest.mark.parametrize("kind", ["lm", "ngram"])
+def test_equal_pairs_and_broken_lines_are_named_before_any_training(
+    pairs: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    for line, problem in (
+        ('{"prompt": "Hi", "chosen": "Yes.", "rejected": "Yes."}', "are equal: 'Yes.'"),
+        ('{"prompt": "Hi", "chosen"', "the line is not JSON"),
+        ('{"prompt": "Hi", "rejected": "No."}', "there is no field 'chosen'"),
+    ):
+        Path("bad.jsonl").write_text(f"{pairs.read_text('utf-8')}{line}\n", "utf-8")
+        argv = ["--pairs", "bad.jsonl", "--kind", kind, "--output", "rm"]
+        assert run(argv) == 2
+        error = capsys.readouterr().err
+        assert "bad.jsonl:121: " in error and problem in error
+        assert not Path("rm").exists()
 
 
 def test_broken_lines_stop_it_or_are_skipped(

@@ -118,6 +118,10 @@ def test_a_resumed_run_need_not_be_described_again(desk: Path) -> None:
         (["--set", "env_kwargs.max_turn=1"], "Did you mean 'max_turns'"),
         (["--set", "warm_start.script=carelss"], "Did you mean 'careless'"),
         (["--config", "nowhere.yaml"], "There is no file nowhere.yaml"),
+        (
+            ["--set", "ptx_coefficient=1", "--set", "ptx_data=none.jsonl"],
+            "'none.jsonl'",
+        ),
         (["--run", "../x"], "name"),
         (["--run", "small", *SMALL], "holds a run already"),
         (["--run", "small", "--resume", "--seed", "9"], "seed is 0 there, 9 here"),

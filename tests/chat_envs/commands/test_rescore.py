@@ -85,7 +85,7 @@ def test_a_broken_line_is_named_or_skipped(path: Path, capsys: Capture) -> None:
     path.write_text("\n".join([first, "{", *rest]))
     assert run(path, "--reward", LENGTH) == 1
     captured = capsys.readouterr()
-    assert captured.out == "" and f"rescore: {path}, line 2: " in captured.err
+    assert captured.out == "" and f"rescore: {path}:2: " in captured.err
     assert run(path, "--reward", LENGTH, "--on-broken", "skip") == 0
     assert len(read(capsys.readouterr().out)) == 3
 

@@ -284,9 +284,10 @@ def damaged(line: dict[str, Any], where: str, value: Any) -> str:
 
 
 DAMAGES = [
-    ("messages", ..., "no list of messages"),
-    ("messages", [{"role": "user"}], "a message that is none"),
-    ("messages.0.role", "judge", "'judge' is not a valid Role"),
+    ("messages", ..., "there is no field 'messages'"),
+    ("messages", 3, "'messages' is 3, expected"),
+    ("messages", [{"role": "user"}], "is no message"),
+    ("messages.0.role", "judge", "'judge'.* is no message; expected a role"),
     ("turns", ..., "before turns were recorded.*play the episode anew"),
     ("task_names", ..., "before turns were recorded"),
     ("turns", [3], "without a right 'turn'"),
@@ -310,12 +311,12 @@ def test_a_broken_line_is_named_and_raised_or_skipped(
     first, second, third = read(path)
     lines = [json.dumps(first), "", damaged(second, where, value), json.dumps(third)]
     path.write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=rf"transcripts.jsonl, line 3: .*{message}"):
+    with pytest.raises(ValueError, match=rf"transcripts.jsonl:3: .*{message}"):
         rescore(path, length)
     with caplog.at_level(logging.WARNING):
         kept = rescore(path, length, on_broken="skip")
     assert [line["seed"] for line in kept] == [0, 2]
-    assert f"skipped {path}, line 3: " in caplog.text
+    assert f"{path}:3: " in caplog.text and "It is skipped." in caplog.text
 
 
 @pytest.mark.parametrize("line", ["{", "3", "[]", '"x"', "null", "{}", "\ud800"])
@@ -337,14 +338,28 @@ def test_a_line_cut_by_a_crash_costs_that_line_alone(path: Path) -> None:
     record(path, SayIt())
     whole = path.read_text("utf-8")
     path.write_text(whole[:-40], "utf-8")
-    with pytest.raises(ValueError, match="line 3: "):
+    with pytest.raises(ValueError, match="transcripts.jsonl:3: the line is not JSON"):
         rescore(path, length)
     assert len(rescore(path, length, on_broken="skip")) == 2
 
 
+def test_bytes_that_are_no_text_are_a_broken_line(path: Path) -> None:
+    record(path, SayIt(), [0])
+    whole = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + whole + b'{"id": "\xff"}\n')
+    with pytest.raises(ValueError, match="transcripts.jsonl:2: the line is not UTF-8"):
+        rescore(path, length)
+    assert len(rescore(path, length, on_broken="skip")) == 1
+
+
+def test_a_line_of_countless_brackets_is_a_broken_one() -> None:
+    with pytest.raises(ValueError, match="^line 2: the line is nested too deeply"):
+        rescore(["", "[" * 200_000], length)
+
+
 def test_an_unknown_policy_is_refused() -> None:
-    with pytest.raises(ValueError, match="on_broken must be one of.*got 'stop'"):
-        rescore([], length, on_broken="stop")
+    with pytest.raises(ValueError, match="on_broken must be one of.*got 'raise'"):
+        rescore([], length, on_broken="raise")
 
 
 def test_lines_of_one_environment_stay_as_they_are_read(path: Path) -> None:
