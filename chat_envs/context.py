@@ -6,6 +6,7 @@ Shape legend: C the capacity of a context, N contexts.
 from __future__ import annotations
 
 import numbers
+from operator import attrgetter
 from typing import Any, Sequence
 
 import numpy as np
@@ -87,11 +88,11 @@ class TokenContext:
         return self._row(name).copy()
 
     def _row(self, name: str) -> npt.NDArray[Any]:
-        rows: dict[str, npt.NDArray[Any]] = {
-            "input_ids": self._ids,
-            "action_mask": self._action_mask,
-        }
-        return rows[name]
+        row: npt.NDArray[Any] = _ROWS[name](self)
+        return row
+
+
+_ROWS = {"input_ids": attrgetter("_ids"), "action_mask": attrgetter("_action_mask")}
 
 
 def stack_padded(contexts: Sequence[TokenContext], name: str) -> npt.NDArray[Any]:
@@ -105,7 +106,7 @@ def stack_padded(contexts: Sequence[TokenContext], name: str) -> npt.NDArray[Any
         lengths = np.array([len(context) for context in contexts])
         is_filled = np.arange(capacity) < lengths[:, None]
         return is_filled.view(np.int8)
-    rows = [context._row(name) for context in contexts]
+    rows = list(map(_ROWS[name], contexts))
     return np.concatenate(rows).reshape(len(rows), capacity)
 
 

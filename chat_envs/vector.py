@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 
 from chat_envs.context import TokenContext, as_count, stack_padded
 from chat_envs.core import ChatEnv, Observation
+from chat_envs.core.info import describe_all
 from chat_envs.core.scoring import score_turns
 
 __all__ = ["ChatVectorEnv", "vector_entry_point"]
@@ -195,7 +196,7 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
                 )
             rows.append(ids.tolist())
         rewards, terminations, truncations = self._turn(indices, rows)
-        infos = _columns([self.envs[i]._describe_scalars() for i in indices])
+        infos = describe_all([self.envs[i] for i in indices])
         infos["action_mask"] = self._stack(indices, "action_mask")
         return (
             self._observe(indices),
@@ -287,17 +288,18 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
 
     def _info(self, indices: list[int]) -> dict[str, Any]:
         """Return the infos of these environments, laid out as Gymnasium's vector infos."""
-        columns = _columns([self.envs[i]._describe_scalars() for i in indices])
+        columns = describe_all([self.envs[i] for i in indices])
         columns["action_mask"] = self._stack(indices, "action_mask")
-        return self._spread(columns, indices)
+        return self._spread(columns, indices, self._mask(indices))
 
-    def _spread(self, columns: Mapping[str, Any], indices: list[int]) -> dict[str, Any]:
-        """Spread columns of n rows to N rows and add Gymnasium's `_key` masks."""
+    def _spread(
+        self, columns: Mapping[str, Any], indices: list[int], mask: Bools
+    ) -> dict[str, Any]:
+        """Spread columns of n rows to N rows and add Gymnasium's `_key` masks, each its own."""
         infos: dict[str, Any] = {}
-        mask = self._mask(indices)
         for key, column in columns.items():
             if isinstance(column, dict):
-                infos[key] = self._spread(column, indices)
+                infos[key] = self._spread(column, indices, mask)
             elif len(indices) == self.num_envs:
                 infos[key] = column
             else:
@@ -347,20 +349,6 @@ class ChatVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[An
                 f"{mask!r}."
             )
         return [i for i in self._everyone if mask[i]]
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return rows of scalars, all with the same keys, as one array a key."""
-    columns: dict[str, Any] = {}
-    for key, example in rows[0].items() if rows else ():
-        values = [row[key] for row in rows]
-        if isinstance(example, dict):
-            columns[key] = _columns(values)
-        elif isinstance(example, str):
-            columns[key] = np.array(values, dtype=object)
-        else:
-            columns[key] = np.array(values, dtype=type(example))
-    return columns
 
 
 class _MakeVector(Protocol):

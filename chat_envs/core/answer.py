@@ -48,7 +48,7 @@ def task_components(
     if reward is None:
         return None
     if isinstance(reward, Mapping):
-        if not all(name in names for name in reward):
+        if not reward.keys() <= set(names):
             raise ValueError(
                 f"{owner} gave reward components {sorted(reward)}; component_names declares "
                 f"{list(names)}."

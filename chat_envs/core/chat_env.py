@@ -24,6 +24,7 @@ from chat_envs.context import TokenContext, as_count
 from chat_envs.core import episode_state
 from chat_envs.core.action import as_ids, encode_reply, read_reply
 from chat_envs.core.answer import as_turn, task_components
+from chat_envs.core.info import describe_one
 from chat_envs.core.scoring import score_turns
 from chat_envs.keyword import unknown_keywords
 from chat_envs.message import Conversation, Message, Turn, assistant
@@ -34,6 +35,7 @@ __all__ = ["ChatEnv", "Observation", "RenderModeError", "SPLITS"]
 
 Observation = dict[str, npt.NDArray[Any]]
 SPLITS = ("train", "test")
+_NO_TURN = Turn()
 
 
 class RenderModeError(ValueError, TypeError):
@@ -258,7 +260,7 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
         self.turn = 0
         self._is_over = False
         self._terminated = self._truncated = False
-        self._last_turn = Turn()
+        self._last_turn = _NO_TURN
         self._reply_text = ""
         self._gold_reward = 0.0
         self._reward_valid = True
@@ -380,19 +382,6 @@ class ChatEnv(gymnasium.Env[Observation, npt.NDArray[np.int64]]):
 
     def describe(self) -> dict[str, Any]:
         """Return the `info` of now, in fresh objects: the same keys and types at every step."""
-        info = self._describe_scalars()
+        info = describe_one(self)
         info["action_mask"] = self.context.padded("action_mask")
         return info
-
-    def _describe_scalars(self) -> dict[str, Any]:
-        turn = self._last_turn
-        return {
-            "turn": self.turn,
-            "success": bool(turn.success) and self._terminated,
-            "termination_reason": self._reason(),
-            "reward_components": dict(self._components),
-            "gold_reward": self._gold_reward,
-            "metrics": {n: float(turn.metrics.get(n, 0.0)) for n in self.metric_names},
-            "reward_valid": self._reward_valid,
-            "reply_text": self._reply_text,
-        }
