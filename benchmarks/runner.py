@@ -7,11 +7,8 @@ share a folder: each job is locked while somebody works on it.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -25,6 +22,7 @@ from benchmarks.cell import Cell
 from benchmarks.job import Job
 from benchmarks.job_lock import JobLock
 from benchmarks.job_run import failed_cell
+from benchmarks.nursery import Child, Nursery, NurseryError
 from benchmarks.result_folder import CELLS, cell_path, read_cell, write_cell
 from chat_envs import anchors
 
@@ -62,7 +60,7 @@ class Running:
     job: Job
     seat: int
     began: float
-    process: subprocess.Popen[bytes]
+    process: Child
     lock: JobLock
     log: Path
 
@@ -148,6 +146,7 @@ class _Work:
         self.running: dict[int, Running] = {}
         self.seats = range(num_seats)
         self.counts: Counter[str] = Counter()
+        self.nurseries: dict[int, Nursery] = {}
 
     def fill(self) -> None:
         """Give every free seat a job that nobody else works on."""
@@ -170,26 +169,27 @@ class _Work:
     def _start(self, job: Job, seat: int, lock: JobLock) -> Running:
         log = _work_path(self.folder, job, ".log")
         log.unlink(missing_ok=True)
+        record = plain_json(job.as_dict())
         with log.open("ab") as output:  # appending, so that it can be cut
-            # -P: the user's folder may have a `benchmarks` of its own.
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "benchmarks.job_process", self.folder],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=_environment(self.devices, seat),
-                pass_fds=[lock.descriptor],
-                start_new_session=True,
-            )
-        running = Running(job, seat, time.monotonic(), process, lock, log)
-        assert process.stdin is not None
-        line = json.dumps(plain_json(job.as_dict())).encode("ascii")
-        try:
-            process.stdin.write(line + b"\n")
-            process.stdin.flush()  # and stays open: its end tells that we are dead
-        except BrokenPipeError:
-            pass  # it has ended already; `reap` says how
-        return running
+            descriptors = output.fileno(), lock.descriptor
+            try:
+                nursery = self._nursery(seat, is_new=bool(self.devices))
+                process = nursery.start(self.folder, record, descriptors)
+            except (
+                NurseryError
+            ):  # somebody has killed it, the system for want of memory, say
+                nursery = self._nursery(seat, is_new=True)
+                process = nursery.start(self.folder, record, descriptors)
+        return Running(job, seat, time.monotonic(), process, lock, log)
+
+    def _nursery(self, seat: int, *, is_new: bool) -> Nursery:
+        """Return what the jobs of a seat are copies of: one for all, unless they have GPUs."""
+        place = seat if self.devices else 0
+        if is_new and place in self.nurseries:
+            self.nurseries.pop(place).close()
+        if place not in self.nurseries:
+            self.nurseries[place] = Nursery(_environment(self.devices, seat))
+        return self.nurseries[place]
 
     def reap(self) -> None:
         """See to the jobs that have ended, or should have."""
@@ -197,19 +197,18 @@ class _Work:
             running.cut_log()
             code = running.process.poll()
             if code is None and running.seconds > self.timeout_s:
-                self._kill(running)
                 self._settle(
                     running,
                     "killed",
                     f"it was not done after {self.timeout_s:g} seconds",
                 )
             elif code is not None:
-                self._kill(running)  # what it has left behind
                 how = "failed" if code >= 0 else "killed"
                 self._settle(running, how, _describe_exit(code))
 
     def _settle(self, running: Running, status: str, error: str) -> None:
         """Note the end of a job; if its process wrote no cell, write one that says why."""
+        running.process.end()  # and what it has left behind
         job = running.job
         cell = read_cell(self.folder, *job.key)
         if not isinstance(cell, Cell):
@@ -225,17 +224,10 @@ class _Work:
     def end_all(self) -> None:
         """Kill what still runs; it will be done again."""
         for running in list(self.running.values()):
-            self._kill(running)
+            running.process.end()
             self._let_go(running)
-
-    def _kill(self, running: Running) -> None:
-        try:
-            os.killpg(running.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # the whole group has ended
-        running.process.wait()
-        assert running.process.stdin is not None
-        running.process.stdin.close()
+        for nursery in self.nurseries.values():
+            nursery.close()
 
     def _let_go(self, running: Running) -> None:
         running.lock.release()
