@@ -204,7 +204,7 @@ def test_what_is_no_reward_model_is_named_before_anything_is_written(
     [
         ("agents.reward_model:RewardModel", "'directory'"),
         (reward_of("rm", weight="much"), "weight"),
-        (reward_of("rm", wieght=1.0), "Did you mean 'weight'"),
+        (reward_of("rm", weights=1.0), "Did you mean 'weight'"),
         ("runs/rm", "no reward is called 'runs/rm'"),
     ],
 )
