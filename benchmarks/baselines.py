@@ -103,7 +103,7 @@ def render_baselines(reports: Path = REPORTS) -> str:
 def _protocol(analysis: Mapping[str, Any]) -> str:
     told = analysis["protocol"]
     seeds = len(told["seeds"])
-    failed = sum(run["kind"] == "learner" for run in analysis["failed"])
+    failed = len(analysis["failed"])
     return (
         f"{len(told['agents'])} agents, {len(told['tasks'])} tasks, {seeds} seeds, "
         f"{told['num_cells']} runs with controls and scripts, {failed} of them failed; budgets of "
@@ -223,7 +223,7 @@ def _half(curve: Mapping[str, Any]) -> str:
         return ""
     half = curve["to_half"]
     reached = f"{half['num_reached']} of {half['n']} runs"
-    return f"{reached}" if half["value"] is None else f"{half['value']:,.0f}; {reached}"
+    return reached if half["value"] is None else f"{half['value']:,.0f}; {reached}"
 
 
 def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:

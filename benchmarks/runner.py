@@ -175,9 +175,8 @@ class _Work:
             try:
                 nursery = self._nursery(seat, is_new=bool(self.devices))
                 process = nursery.start(self.folder, record, descriptors)
-            except (
-                NurseryError
-            ):  # somebody has killed it, the system for want of memory, say
+            except NurseryError:
+                # Somebody has killed it; the system for want of memory, say.
                 nursery = self._nursery(seat, is_new=True)
                 process = nursery.start(self.folder, record, descriptors)
         return Running(job, seat, time.monotonic(), process, lock, log)
